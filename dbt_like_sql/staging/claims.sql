@@ -1,0 +1,14 @@
+-- grain: claim_id
+-- partition: claimed_on
+-- One row per claim, as first reported. Sensitive: amounts serve the claim-risk model only.
+select
+    claim_id, -- Unique id of the claim
+    policy_id, -- Policy claimed on @not_null
+    customer_id, -- Claimant, by the insurer's id @not_null
+    claimed_at, -- When the claim was reported (UTC) @not_null
+    cast(claimed_at as date) as claimed_on, -- Day of the report (UTC) @not_null
+    claimed_fen, -- Amount claimed @not_null
+    paid_fen, -- Amount paid so far; empty while open
+    status -- Where the claim stands @accepted(open, paid, rejected)
+from raw.claims
+where claimed_at >= $start and claimed_at < $end

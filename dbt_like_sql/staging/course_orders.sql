@@ -1,0 +1,14 @@
+-- grain: order_line_id
+-- partition: ordered_on
+-- One row per course in a paid order. Refunded lines stay in with status refunded: leave them out when you count money.
+select
+    order_line_id, -- Unique id of this line of the order
+    order_id, -- Id of the order (the purchase occasion) @not_null
+    user_id, -- Who bought, by the course platform's id @not_null
+    course_id, -- What was bought @not_null
+    ordered_at, -- When the order was paid (UTC) @not_null
+    cast(ordered_at as date) as ordered_on, -- Day of the order (UTC) @not_null
+    paid_fen, -- Price paid for this line after discounts @not_null
+    status -- paid, or refunded when the money went back @accepted(paid, refunded)
+from raw.course_orders
+where ordered_at >= $start and ordered_at < $end

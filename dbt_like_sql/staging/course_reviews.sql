@@ -1,0 +1,13 @@
+-- grain: review_id
+-- partition: reviewed_on
+-- One row per review a user wrote of a course.
+select
+    review_id, -- Unique id of the review
+    user_id, -- Who wrote, by the course platform's id @not_null
+    course_id, -- What was reviewed @not_null
+    reviewed_at, -- When the review was sent (UTC) @not_null
+    cast(reviewed_at as date) as reviewed_on, -- Day of the review (UTC) @not_null
+    rating, -- Stars, 1 (worst) to 5 (best) @not_null
+    review_text -- What the user wrote; may be empty
+from raw.course_reviews
+where reviewed_at >= $start and reviewed_at < $end

@@ -1,0 +1,13 @@
+-- grain: view_id
+-- partition: viewed_on
+-- One row per view of a course page or lecture. Views of courses missing from the catalogue stay in: look them up with a left join.
+select
+    view_id, -- Unique id of the view
+    user_id, -- Who viewed, by the course platform's id @not_null
+    course_id, -- What was viewed @not_null
+    viewed_at, -- When the view began (UTC) @not_null
+    cast(viewed_at as date) as viewed_on, -- Day of the view (UTC) @not_null
+    dwell_seconds, -- Time spent on the page @not_null
+    coalesce(source, 'organic') as source -- How the user came; organic where not said @accepted(organic, search, campaign, insurer_page)
+from raw.course_views
+where viewed_at >= $start and viewed_at < $end

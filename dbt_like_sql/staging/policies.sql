@@ -1,0 +1,18 @@
+-- grain: policy_event_id
+-- partition: occurred_on
+-- One row per event in the life of a policy: issued, renewed for a further term, cancelled. One policy has several rows.
+select
+    policy_event_id, -- Unique id of the event
+    policy_id, -- Id of the policy @not_null
+    order_id, -- Id of the purchase occasion; policies bought together share it @not_null
+    customer_id, -- Policy holder, by the insurer's id @not_null
+    product_id, -- What was bought @not_null
+    event, -- What happened @accepted(issued, renewed, cancelled)
+    occurred_at, -- When it happened (UTC) @not_null
+    cast(occurred_at as date) as occurred_on, -- Day it happened (UTC) @not_null
+    term_start_on, -- First day covered by this term
+    term_end_on, -- Last day covered by this term
+    premium_fen, -- Premium of this term; empty where not shared
+    sum_insured_fen -- Sum insured; empty where not shared
+from raw.policies
+where occurred_at >= $start and occurred_at < $end

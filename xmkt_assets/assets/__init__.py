@@ -1,0 +1,19 @@
+"""The stages as Dagster assets, in the order data flows. Read `STAGES` first.
+
+Each module is wiring only: inputs, one call into the pure package of the same name, metadata. SQL tables are not
+listed here: every file of ``dbt_like_sql/`` is an asset by itself.
+"""
+
+from typing import Final
+
+import dagster as dg
+
+from xmkt_assets.assets import campaigns, evaluation, raw, recommenders, segments
+
+STAGES: Final[dict[str, list[dg.AssetsDefinition | dg.AssetSpec]]] = {
+    "raw": raw.ASSETS,
+    "segments": segments.ASSETS,
+    "recommenders": recommenders.ASSETS,
+    "campaigns": campaigns.ASSETS,
+    "evaluation": evaluation.ASSETS,
+}

@@ -1,0 +1,196 @@
+"""Raw: one asset per partner feed, loaded from the landing folder. Wiring only; loading is in ``xmkt_assets.raw``.
+
+To add a feed, add its contract: nothing is registered here.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from xmkt_assets.contracts import Contract, contracts
+from xmkt_assets.materialisation import add_day_counts, column_schema, markdown_table, written_metadata
+from xmkt_assets.partitions import DAYS, days_of
+from xmkt_assets.raw.landing import take_inventory
+from xmkt_assets.raw.load import LEDGER, LEDGER_SCHEMA, QUARANTINE, QUARANTINE_SCHEMA, FeedLoad, empty_feed, load_feed
+from xmkt_assets.resources import PartnerDrops, Warehouse
+from xmkt_assets.warehouse import Replace, Session, Whole, Written
+
+OWNERS = ["team:data-engineering"]
+MANY_SHARE = 0.01
+
+
+def feed_asset(contract: Contract) -> dg.AssetsDefinition:
+    """The asset of one feed: every file of the day, good rows here, bad rows in ``raw.quarantine``."""
+    feed = contract.feed
+    key = dg.AssetKey(["raw", feed])
+
+    @dg.asset(
+        key=key,
+        group_name="raw",
+        description=_description(contract),
+        partitions_def=DAYS,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        code_version=contract.version,
+        kinds={"duckdb", "ducklake"},
+        owners=OWNERS,
+        tags={"personal": "yes"} if contract.is_personal else {},
+        metadata={"dagster/table_name": f"raw.{feed}", "key": ", ".join(contract.key), **_columns(contract)},
+        check_specs=[
+            dg.AssetCheckSpec(
+                "files_are_readable", asset=key, description="Every file could be opened and read to its end."
+            ),
+            dg.AssetCheckSpec(
+                "rows_add_up", asset=key, description="Rows in = loaded + quarantined + duplicates, per file."
+            ),
+            dg.AssetCheckSpec(
+                "few_rows_refused", asset=key, description=f"At most {MANY_SHARE:.0%} of the rows went to quarantine."
+            ),
+        ],
+    )
+    def asset(context: dg.AssetExecutionContext, warehouse: Warehouse, drops: PartnerDrops) -> Iterator[Any]:
+        days = days_of(context)
+        files = take_inventory(drops.folder, contracts(), only_feed=feed).of(feed, days)
+        with warehouse.session() as session:
+            read_snapshot = session.snapshot_id()
+            load = load_feed(session, contract, files, run_id=context.run_id, loaded_at=_now())
+            written = load.written or _untouched(session, contract)
+        add_day_counts(context, {**dict.fromkeys(days, 0), **load.row_counts})
+        yield dg.MaterializeResult(
+            metadata={
+                **written_metadata(written, read_snapshot_id=read_snapshot),
+                **_file_metadata(contract, load),
+            },
+            check_results=list(_checks(key, load.ledger)),
+        )
+
+    return asset
+
+
+@dg.asset(
+    key=["raw", "landing_strays"],
+    group_name="raw",
+    kinds={"duckdb", "ducklake"},
+    owners=OWNERS,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "nothing_strays",
+            asset=dg.AssetKey(["raw", "landing_strays"]),
+            description="Every file in the landing folder belongs to a known partner, feed and day.",
+        )
+    ],
+)
+def landing_strays(context: dg.AssetExecutionContext, warehouse: Warehouse, drops: PartnerDrops) -> Iterator[Any]:
+    """One row per file in the landing folder that belongs to no feed, with what to do about it.
+
+    Such a file is not loaded and not touched; it stays where it lies until somebody moves it.
+    """
+    read_snapshot = warehouse.snapshot_id()
+    strays = take_inventory(drops.folder, contracts()).strays
+    seen = [{"source_file": name, "reason": reason, "seen_at": _now()} for name, reason in strays]
+    rows = pl.DataFrame(seen, schema={"source_file": pl.String, "reason": pl.String, "seen_at": pl.Datetime("us")})
+    written = warehouse.replace("raw.landing_strays", rows)
+    for name, reason in strays:
+        context.log.warning("%s: %s", name, reason)
+    yield dg.MaterializeResult(
+        metadata={
+            **written_metadata(written, read_snapshot_id=read_snapshot),
+            "strays": markdown_table(rows.drop("seen_at")),
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                passed=rows.is_empty(),
+                check_name="nothing_strays",
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"files": len(strays)},
+            )
+        ],
+    )
+
+
+def book_spec(table: str, description: str) -> dg.AssetSpec:
+    """A table that every feed asset writes a slice of, in the same transaction as its rows."""
+    return dg.AssetSpec(
+        key=table.split("."),
+        description=f"{description} Written by every feed of this group, in the transaction that writes its rows.",
+        deps=[["raw", feed] for feed in contracts()],
+        group_name="raw",
+        kinds={"ducklake"},
+        owners=OWNERS,
+        metadata={"dagster/table_name": table},
+    )
+
+
+def _description(contract: Contract) -> str:
+    lines = [f"| {c.name} | {c.logical_type} | {c.meaning} |" for c in contract.columns]
+    by = " or ".join(contract.partners)
+    how = "events of the day" if contract.delivery == "events" else "latest state, new and changed rows"
+    table = "\n".join(["| column | type | meaning |", "|---|---|---|", *lines])
+    return f"{contract.description}\n\nDelivered by {by}: {how}.\n\n{table}"
+
+
+def _columns(contract: Contract) -> dict[str, Any]:
+    return column_schema([dg.TableColumn(c.name, c.duckdb_type, c.meaning) for c in contract.columns])
+
+
+def _untouched(session: Session, contract: Contract) -> Written:
+    """No file for these days: make sure the table exists, keep what it holds."""
+    table = f"raw.{contract.feed}"
+    if table not in session.tables():
+        empty_feed(session, contract)
+        session.stage_rows("no_ledger", pl.DataFrame(schema=LEDGER_SCHEMA))
+        session.stage_rows("no_quarantine", pl.DataFrame(schema=QUARANTINE_SCHEMA))
+        books = [(LEDGER, "no_ledger"), (QUARANTINE, "no_quarantine")]
+        first = [Replace(name, staged, Whole()) for name, staged in books if name not in session.tables()]
+        return session.commit([Replace(table, "new_rows", Whole(), contract.description), *first])[0]
+    return Written(table, session.snapshot_id(), 0)
+
+
+def _file_metadata(contract: Contract, load: FeedLoad) -> dict[str, Any]:
+    counted = (
+        load.ledger.select("rows_in", "rows_loaded", "rows_quarantined", "rows_duplicate").sum().row(0, named=True)
+    )
+    troubled = load.ledger.filter((pl.col("status") != "loaded") | (pl.col("note") != ""))
+    return {
+        "files": load.ledger.height,
+        **{name: int(value or 0) for name, value in counted.items()},
+        "files_to_look_at": markdown_table(troubled.select("source_file", "status", "rows_quarantined", "note")),
+    }
+
+
+def _checks(key: dg.AssetKey, ledger: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
+    broken = ledger.filter(pl.col("status").is_in(["unreadable", "rejected"]))
+    yield dg.AssetCheckResult(
+        passed=broken.is_empty(),
+        check_name="files_are_readable",
+        asset_key=key,
+        metadata={"files": markdown_table(broken.select("source_file", "status", "note"))},
+    )
+    total = pl.col("rows_loaded") + pl.col("rows_quarantined") + pl.col("rows_duplicate")
+    unequal = ledger.filter(pl.col("rows_in") != total)
+    yield dg.AssetCheckResult(
+        passed=unequal.is_empty(), check_name="rows_add_up", asset_key=key, metadata={"files": unequal.height}
+    )
+    rows_in, refused = (int(ledger[name].sum() or 0) for name in ("rows_in", "rows_quarantined"))
+    share = refused / rows_in if rows_in else 0.0
+    yield dg.AssetCheckResult(
+        passed=share <= MANY_SHARE,
+        check_name="few_rows_refused",
+        asset_key=key,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"refused_share": share, "rows_refused": refused, "look_in": QUARANTINE},
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+FEEDS = [feed_asset(contract) for contract in contracts().values()]
+BOOKS = [
+    book_spec(LEDGER, "One row per partner file, with what became of its rows."),
+    book_spec(QUARANTINE, "One row per partner row that could not be used, as it came, with the reason."),
+]
+ASSETS = [*FEEDS, landing_strays, *BOOKS]

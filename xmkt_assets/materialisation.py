@@ -1,0 +1,75 @@
+"""What a materialisation says of itself in the Dagster UI: table, rows, columns, snapshots, pictures.
+
+Shared by the SQL assets and the Python assets, so that every table shows the same things under the same names.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from datetime import date
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+
+from xmkt_assets.warehouse import Written
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def materialised(
+    written: Written, rows: pl.DataFrame, *, read_snapshot_id: int, metadata: Mapping[str, object] | None = None
+) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """Result of an asset that wrote `rows`; `metadata` adds what is special to it."""
+    columns = [dg.TableColumn(name, str(kind)) for name, kind in rows.schema.items()]
+    return dg.MaterializeResult(
+        metadata={
+            **written_metadata(written, read_snapshot_id=read_snapshot_id),
+            **column_schema(columns),
+            **(metadata or {}),
+        },
+        data_version=dg.DataVersion(f"snapshot-{written.snapshot_id}"),
+    )
+
+
+def written_metadata(written: Written, *, read_snapshot_id: int) -> dict[str, object]:
+    """Table name, row count, and the lake snapshots read and written (`at (version => n)` reads them again)."""
+    return {
+        "dagster/table_name": written.table,
+        "dagster/row_count": written.row_count,
+        "snapshot_read": read_snapshot_id,
+        "snapshot_written": written.snapshot_id,
+    }
+
+
+def column_schema(columns: Iterable[dg.TableColumn]) -> dict[str, object]:
+    return {"dagster/column_schema": dg.TableSchema(columns=list(columns))}
+
+
+def add_day_counts(context: dg.AssetExecutionContext, counts: Mapping[date, int]) -> None:
+    """Row count of each day of a single-run range: metadata of the result itself would be copied on every day."""
+    for day, rows in counts.items():
+        context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=day.isoformat())
+
+
+def markdown_table(rows: pl.DataFrame, *, limit: int = 30) -> dg.MarkdownMetadataValue:
+    """A frame as a table in the UI; says so when it is cut."""
+    head = rows.head(limit)
+    lines = ["| " + " | ".join(head.columns) + " |", "|" + "---|" * len(head.columns)]
+    lines += ["| " + " | ".join(_cell(v) for v in row) + " |" for row in head.iter_rows()]
+    if rows.height > limit:
+        lines.append(f"\n… and {rows.height - limit} more rows")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+def picture(figure: "Figure", *, title: str) -> dg.MarkdownMetadataValue:
+    """A matplotlib figure as a picture in the UI; `title` is read where pictures are not shown."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+    return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
+
+
+def _cell(value: object) -> str:
+    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
