@@ -1,0 +1,150 @@
+"""The demo: two simulated partner firms, one campaign, every stage through Dagster, and the truth beside the result.
+
+Run it with ``make demo``. It writes what a real partner would write, runs the same jobs that sensors start, lets
+the simulated people answer the list the platform made, and ends with what was found beside what is true. Nothing
+here computes a result: it runs jobs and reads tables.
+"""
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from xmkt_assets import simulate
+from xmkt_assets.resources import REPOSITORY, prepare_home, settings
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+CAMPAIGN: Final = "autumn_joint"
+EXAMPLES: Final = Path(__file__).parent / "campaigns" / "examples"
+HISTORY_SHARE: Final = 0.75
+
+
+class Calendar(NamedTuple):
+    """When history ends, when the campaign starts, when its outcomes are complete."""
+
+    first: date
+    as_of: date
+    launch: date
+    last: date
+
+
+def calendar(start_on: date, days: int) -> Calendar:
+    """Three quarters of the days are history; the campaign's outcomes fill the rest."""
+    history = round(days * HISTORY_SHARE)
+    as_of = start_on + timedelta(days=history - 1)
+    return Calendar(start_on, as_of, as_of + timedelta(days=1), start_on + timedelta(days=days - 1))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the demo. Returns the exit code."""
+    options = _options(arguments)
+    started = time.monotonic()
+    when = calendar(options.start, options.days)
+    home = settings().home
+    _clear(home)
+    prepare_home(home, start_on=when.first)
+    _play(home, when, people=options.people, days=options.days, seed=options.seed)
+    from xmkt_assets.console import peak_memory_mib
+
+    print(f"\nDone in {time.monotonic() - started:.0f} s, peak memory {peak_memory_mib():,} MiB.")
+    return 0
+
+
+def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> None:
+    import dagster as dg
+
+    from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
+    from xmkt_assets.console import run_job
+    from xmkt_assets.definitions import build_defs
+    from xmkt_assets.partitions import CAMPAIGNS
+    from xmkt_assets.report import print_summary
+    from xmkt_assets.resources import Warehouse
+
+    unfinished = home / "demo-unfinished"
+    unfinished.touch()
+    print(
+        f"▶ Simulating two partner firms: {people:,} people, {days} days from {when.first} (SIMULATED data)", flush=True
+    )
+    world = simulate.build_world(people=people, days=days, start_on=when.first, seed=seed)
+    history = simulate.write_days(world, home / "landing", from_on=when.first, until_on=when.as_of)
+    print(f"  {history.files:,} files, {history.rows:,} rows in {_shown(home / 'landing')}")
+    _write_plan(home, when)
+
+    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), Warehouse(home=str(home))
+    run_job(defs, instance, LOAD, says=f"Loading {when.first} … {when.as_of}", days=(when.first, when.as_of))
+    run_job(defs, instance, RETRAIN, says=f"Profiles and models as of {when.as_of}", partition=when.as_of.isoformat())
+    instance.add_dynamic_partitions(CAMPAIGNS.name, [CAMPAIGN])
+    run_job(defs, instance, PLAN, says=f"Planning the campaign {CAMPAIGN}", partition=CAMPAIGN)
+
+    listed = warehouse.read("select * from campaigns.campaign_list where campaign_id = $id", id=CAMPAIGN)
+    print(f"\n▶ The simulated people answer the list of {listed.height:,} ({when.launch} … {when.last})", flush=True)
+    answer = simulate.write_days(world, home / "landing", from_on=when.launch, until_on=when.last, campaign=listed)
+    print(f"  {answer.files:,} files, {answer.rows:,} rows")
+    run_job(defs, instance, LOAD, says=f"Loading {when.launch} … {when.last}", days=(when.launch, when.last))
+    gates = [key for key in _snapshot_keys() if key.path[0] == "staging"]
+    run_job(
+        defs, instance, RETRAIN, says=f"Consent gates as of {when.last}", partition=when.last.isoformat(), only=gates
+    )
+    run_job(defs, instance, EVALUATE, says="Measuring what the campaign caused; publishing")
+    truth = simulate.true_effects(world, listed)
+    simulate.save_truth(truth, home, campaign_id=CAMPAIGN)
+    simulate.save_world(world, home, history, from_on=when.first, until_on=when.last)
+    unfinished.unlink()
+    print_summary(warehouse, campaign=CAMPAIGN, truth=truth, planted=history.planted + answer.planted)
+
+
+def _snapshot_keys() -> "list[dg.AssetKey]":
+    import dagster as dg
+
+    from xmkt_assets.resources import SQL_FOLDER
+    from xmkt_assets.sql_models import load_models
+
+    return [dg.AssetKey([m.schema, m.name]) for m in load_models(SQL_FOLDER).values() if m.is_snapshot]
+
+
+def _write_plan(home: Path, when: Calendar) -> None:
+    """The shipped example plan, with the dates of this world."""
+    text = (EXAMPLES / f"{CAMPAIGN}.yaml").read_text(encoding="utf-8")
+    shipped = calendar(date(2026, 7, 1), 120)
+    days = (when.last - when.launch).days + 1
+    for found, wanted in (
+        (f"as_of: {shipped.as_of}", f"as_of: {when.as_of}"),
+        (f"launch_on: {shipped.launch}", f"launch_on: {when.launch}"),
+        ("outcome_days: 30", f"outcome_days: {days}"),
+    ):
+        text = text.replace(found, wanted)
+    (home / "campaigns" / f"{CAMPAIGN}.yaml").write_text(text, encoding="utf-8")
+
+
+def _clear(home: Path) -> None:
+    """Empty a home an earlier demo made; refuse a folder that looks like somebody's data."""
+    if not home.exists() or not any(home.iterdir()):
+        return
+    if not (home / "simulator").exists() and not (home / "demo-unfinished").exists():
+        sys.exit(
+            f"{_shown(home)} holds data that no demo made. Set XMKT_HOME to an empty folder, or move that one away."
+        )
+    shutil.rmtree(home)
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY)) if path.is_relative_to(REPOSITORY) else str(path)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m xmkt_assets.demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=20_000, help="simulated people (default 20,000)")
+    parser.add_argument("--days", type=int, default=120, help="simulated days (default 120)")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the simulated world (default 7)")
+    parser.add_argument("--start", type=date.fromisoformat, default=date(2026, 7, 1), help="first simulated day")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
