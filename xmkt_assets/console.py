@@ -7,7 +7,7 @@ in ``demo`` and ``real``.
 import resource
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -69,7 +69,7 @@ def run_job(
     says: str,
     partition: str | None = None,
     days: tuple[date, date] | None = None,
-    config: dict[str, object] | None = None,
+    config: Mapping[str, object] | None = None,
     only: Sequence[dg.AssetKey] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run `job` here and print its progress. Raises `RunFailedError` when a step fails."""

@@ -20,6 +20,7 @@ from xmkt_assets.resources import REPOSITORY, prepare_home, settings
 if TYPE_CHECKING:
     import dagster as dg
 
+MARKER: Final = "made-by-demo.txt"
 CAMPAIGN: Final = "autumn_joint"
 EXAMPLES: Final = Path(__file__).parent / "campaigns" / "examples"
 HISTORY_SHARE: Final = 0.75
@@ -47,8 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     when = calendar(options.start, options.days)
     home = settings().home
-    _clear(home)
+    clear_home(home)
     prepare_home(home, start_on=when.first)
+    mark_home(home)
     _play(home, when, people=options.people, days=options.days, seed=options.seed)
     from xmkt_assets.console import peak_memory_mib
 
@@ -62,12 +64,10 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
     from xmkt_assets.console import run_job
     from xmkt_assets.definitions import build_defs
-    from xmkt_assets.partitions import CAMPAIGNS
+    from xmkt_assets.partitions import CAMPAIGNS_NAME
     from xmkt_assets.report import print_summary
     from xmkt_assets.resources import Warehouse
 
-    unfinished = home / "demo-unfinished"
-    unfinished.touch()
     print(
         f"▶ Simulating two partner firms: {people:,} people, {days} days from {when.first} (SIMULATED data)", flush=True
     )
@@ -79,7 +79,7 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), Warehouse(home=str(home))
     run_job(defs, instance, LOAD, says=f"Loading {when.first} … {when.as_of}", days=(when.first, when.as_of))
     run_job(defs, instance, RETRAIN, says=f"Profiles and models as of {when.as_of}", partition=when.as_of.isoformat())
-    instance.add_dynamic_partitions(CAMPAIGNS.name, [CAMPAIGN])
+    instance.add_dynamic_partitions(CAMPAIGNS_NAME, [CAMPAIGN])
     run_job(defs, instance, PLAN, says=f"Planning the campaign {CAMPAIGN}", partition=CAMPAIGN)
 
     listed = warehouse.read("select * from campaigns.campaign_list where campaign_id = $id", id=CAMPAIGN)
@@ -95,7 +95,6 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     truth = simulate.true_effects(world, listed)
     simulate.save_truth(truth, home, campaign_id=CAMPAIGN)
     simulate.save_world(world, home, history, from_on=when.first, until_on=when.last)
-    unfinished.unlink()
     print_summary(warehouse, campaign=CAMPAIGN, truth=truth, planted=history.planted + answer.planted)
 
 
@@ -122,15 +121,23 @@ def _write_plan(home: Path, when: Calendar) -> None:
     (home / "campaigns" / f"{CAMPAIGN}.yaml").write_text(text, encoding="utf-8")
 
 
-def _clear(home: Path) -> None:
+def clear_home(home: Path) -> None:
     """Empty a home an earlier demo made; refuse a folder that looks like somebody's data."""
     if not home.exists() or not any(home.iterdir()):
         return
-    if not (home / "simulator").exists() and not (home / "demo-unfinished").exists():
+    if not (home / MARKER).exists():
         sys.exit(
-            f"{_shown(home)} holds data that no demo made. Set XMKT_HOME to an empty folder, or move that one away."
+            f"{_shown(home)} holds data that neither `make demo` nor `make real` made. Set XMKT_HOME to an empty "
+            f"folder, or move that one away."
         )
     shutil.rmtree(home)
+
+
+def mark_home(home: Path) -> None:
+    """Say that everything in this home can be made again, so that a later demo may replace it."""
+    (home / MARKER).write_text(
+        "Made by `make demo` or `make real`; the next one empties this folder.\n", encoding="utf-8"
+    )
 
 
 def _shown(path: Path) -> str:

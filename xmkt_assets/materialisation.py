@@ -7,7 +7,7 @@ import base64
 import io
 from collections.abc import Iterable, Mapping
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def materialised(
-    written: Written, rows: pl.DataFrame, *, read_snapshot_id: int, metadata: Mapping[str, object] | None = None
+    written: Written, rows: pl.DataFrame, *, read_snapshot_id: int, metadata: Mapping[str, Any] | None = None
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Result of an asset that wrote `rows`; `metadata` adds what is special to it."""
     columns = [dg.TableColumn(name, str(kind)) for name, kind in rows.schema.items()]
@@ -33,7 +33,7 @@ def materialised(
     )
 
 
-def written_metadata(written: Written, *, read_snapshot_id: int) -> dict[str, object]:
+def written_metadata(written: Written, *, read_snapshot_id: int) -> dict[str, Any]:
     """Table name, row count, and the lake snapshots read and written (`at (version => n)` reads them again)."""
     return {
         "dagster/table_name": written.table,
@@ -43,7 +43,7 @@ def written_metadata(written: Written, *, read_snapshot_id: int) -> dict[str, ob
     }
 
 
-def column_schema(columns: Iterable[dg.TableColumn]) -> dict[str, object]:
+def column_schema(columns: Iterable[dg.TableColumn]) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns=list(columns))}
 
 

@@ -12,7 +12,8 @@ import dagster as dg
 from xmkt_assets.resources import settings
 
 DAYS: Final = dg.DailyPartitionsDefinition(start_date=settings().start_on.isoformat())
-CAMPAIGNS: Final = dg.DynamicPartitionsDefinition(name="campaigns")
+CAMPAIGNS_NAME: Final = "campaigns"
+CAMPAIGNS: Final = dg.DynamicPartitionsDefinition(name=CAMPAIGNS_NAME)
 
 # A snapshot reads its own day and every day before it: ten years is "all" for any partner history.
 HISTORY: Final = dg.TimeWindowPartitionMapping(start_offset=-3653, allow_nonexistent_upstream_partitions=True)

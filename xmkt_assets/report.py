@@ -79,7 +79,8 @@ def _waterfall(warehouse: Warehouse, campaign: str) -> pl.DataFrame:
 def _effects(warehouse: Warehouse, truth: pl.DataFrame | None) -> pl.DataFrame:
     found = warehouse.read(
         "select campaign_id, arm, metric, treated_mean, control_mean, difference, interval_low, interval_high, "
-        "srm_verdict as sample_ratio, status from evaluation.experiment_results order by campaign_id, arm, is_goal desc, metric"
+        "srm_verdict as sample_ratio, status from evaluation.experiment_results "
+        "order by campaign_id, arm, is_goal desc, metric"
     )
     if truth is None:
         return found

@@ -75,7 +75,10 @@ def sql_check(check: SqlCheck) -> dg.AssetChecksDefinition:
     def run(warehouse: Warehouse) -> dg.AssetCheckResult:
         rows = warehouse.read(check.sql)
         severity = dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
-        metadata = {"offending_rows": rows.height, "query": dg.MetadataValue.md(f"```sql\n{check.sql}\n```")}
+        metadata: dict[str, Any] = {
+            "offending_rows": rows.height,
+            "query": dg.MetadataValue.md(f"```sql\n{check.sql}\n```"),
+        }
         return dg.AssetCheckResult(passed=rows.is_empty(), severity=severity, metadata=metadata)
 
     return run

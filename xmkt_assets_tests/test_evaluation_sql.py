@@ -14,6 +14,7 @@ from xmkt_assets_tests.sql_helper import run_model
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 LAUNCH, UNTIL = date(2026, 3, 10), date(2026, 3, 12)
 NEWEST = date(2026, 3, 20)
+LISTED_ON = date(2026, 3, 9)
 
 GATE = {"as_of_on": pl.Date, "partner": pl.String, "subject_id": pl.String, "person_id": pl.String}
 EVENTS = {
@@ -52,6 +53,11 @@ def gate(*accounts: tuple[str, str, str], day: date = NEWEST) -> pl.DataFrame:
     return pl.DataFrame([(day, *account) for account in accounts], schema=GATE, orient="row")
 
 
+def gate_throughout(*accounts: tuple[str, str, str]) -> pl.DataFrame:
+    """Consent in force on the day the list was made from and on the newest day."""
+    return pl.concat([gate(*accounts, day=LISTED_ON), gate(*accounts)])
+
+
 def events(*found: dict[str, object]) -> pl.DataFrame:
     base = {"partner": "course_platform", "campaign_id": "mail"}
     frame = rows(EVENTS, *({"event_id": f"e{i}"} | base | event for i, event in enumerate(found)))
@@ -65,7 +71,7 @@ def listed(**changes: object) -> dict[str, object]:
         "treatment_share": 0.75,
         "assignment_share": 0.75,
         "score": 0.5,
-        "as_of_on": date(2026, 3, 9),
+        "as_of_on": LISTED_ON,
         "launched_on": LAUNCH,
         "outcome_until_on": UNTIL,
         "goal_metric": "spend_fen",
@@ -89,16 +95,21 @@ def assignment(**changes: object) -> dict[str, object]:
 
 
 def test_only_people_who_consent_to_measurement_on_the_newest_day_are_measured() -> None:
-    measured = pl.concat(
-        [gate(("course_platform", "u1", "p1")), gate(("course_platform", "u2", "p2"), day=date(2026, 3, 19))]
-    )
+    withdrawn = gate(("course_platform", "u2", "p2"), day=LISTED_ON)
+    measured = pl.concat([gate_throughout(("course_platform", "u1", "p1")), withdrawn])
     found = assignments(measured, campaign=[listed(person_id="p1"), listed(person_id="p2"), listed(person_id="p3")])
     assert found["person_id"].to_list() == ["p1"]
     assert found["measured_on"].to_list() == [NEWEST]
 
 
+def test_a_consent_that_came_with_the_purchase_does_not_let_a_listed_person_into_the_experiment() -> None:
+    measured = pl.concat([gate_throughout(("course_platform", "u1", "p1")), gate(("insurer", "i2", "p2"))])
+    found = assignments(measured, campaign=[listed(person_id="p1"), listed(person_id="p2")])
+    assert found["person_id"].to_list() == ["p1"]
+
+
 def test_a_person_with_accounts_at_both_firms_is_assigned_once() -> None:
-    measured = gate(("course_platform", "u1", "p1"), ("insurer", "i1", "p1"))
+    measured = gate_throughout(("course_platform", "u1", "p1"), ("insurer", "i1", "p1"))
     found = assignments(measured, campaign=[listed(person_id="p1")])
     row = found.row(0, named=True)
     assert found.height == 1
@@ -122,7 +133,7 @@ def test_who_is_assigned_twice_counts_in_the_arm_drawn_first() -> None:
 
 
 def test_assignments_that_arrive_for_a_list_made_here_change_nothing() -> None:
-    measured = gate(("course_platform", "u1", "p1"), ("course_platform", "u2", "p2"))
+    measured = gate_throughout(("course_platform", "u1", "p1"), ("course_platform", "u2", "p2"))
     echoes = events(assignment(campaign_id="autumn"), assignment(campaign_id="autumn", subject_id="u2"))
     found = assignments(measured, campaign=[listed(person_id="p1")], imported=echoes)
     assert found.select("person_id", "source", "arm").rows() == [("p1", "platform", "treatment")]

@@ -1,7 +1,8 @@
 -- grain: campaign_id, person_id
 -- One row per person in an experiment, with the arm drawn and how likely that was: lists made here, and assignments of
 -- experiments run elsewhere that arrived in campaign_events. Only people whose consent to measurement is in force on
--- the newest day of the gate. Trap: a person assigned twice in an imported experiment counts in the arm drawn first;
+-- the newest day of the gate and, for lists made here, was in force before the launch: a consent that came with the
+-- purchase would let buyers in and leave others out. Trap: a person assigned twice in an imported experiment counts in the arm drawn first;
 -- who was never reached stays in the arm all the same, because only assignment was random.
 with measured as (
     select g.as_of_on, g.partner, g.subject_id, g.person_id
@@ -12,6 +13,10 @@ with measured as (
 people as (
     select distinct as_of_on, person_id
     from measured
+),
+before_launch as (
+    select distinct as_of_on, person_id
+    from staging.gate_measurement
 ),
 assigned as (
     select
@@ -32,6 +37,7 @@ assigned as (
         1 as nth
     from campaigns.campaign_list as l
     inner join people as p on p.person_id = l.person_id
+    inner join before_launch as b on b.as_of_on = l.as_of_on and b.person_id = l.person_id
     union all
     select
         e.campaign_id,

@@ -4,13 +4,14 @@ Each module is wiring only: inputs, one call into the pure package of the same n
 listed here: every file of ``dbt_like_sql/`` is an asset by itself.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import dagster as dg
 
 from xmkt_assets.assets import campaigns, evaluation, raw, recommenders, segments
 
-STAGES: Final[dict[str, list[dg.AssetsDefinition | dg.AssetSpec]]] = {
+STAGES: Final[dict[str, Sequence[dg.AssetsDefinition | dg.AssetSpec]]] = {
     "raw": raw.ASSETS,
     "segments": segments.ASSETS,
     "recommenders": recommenders.ASSETS,

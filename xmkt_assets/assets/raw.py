@@ -193,4 +193,4 @@ BOOKS = [
     book_spec(LEDGER, "One row per partner file, with what became of its rows."),
     book_spec(QUARANTINE, "One row per partner row that could not be used, as it came, with the reason."),
 ]
-ASSETS = [*FEEDS, landing_strays, *BOOKS]
+ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [*FEEDS, landing_strays, *BOOKS]

@@ -7,6 +7,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from xmkt_assets.sql_models import SqlModel
 
+__all__ = ["EVALUATE", "LOAD", "PLAN", "RETRAIN", "AssetJob", "jobs"]
+
 LOAD: Final = "load_partner_drops"
 RETRAIN: Final = "retrain"
 PLAN: Final = "plan_campaign"

@@ -1,11 +1,16 @@
 """Schedules: what the clock starts."""
 
+from typing import Any
+
 import dagster as dg
 
 from xmkt_assets.automation.jobs import AssetJob
 
 
-def schedules(load: AssetJob) -> list[dg.ScheduleDefinition]:
+Schedule = Any  # Dagster does not export the type of a partitioned job's schedule
+
+
+def schedules(load: AssetJob) -> list[Schedule]:
     """Every morning the day that has just ended is loaded, whether or not the sensor saw its files.
 
     Off until somebody turns it on: where the drop sensor runs, it has loaded the day already, and loading twice

@@ -97,16 +97,15 @@ def _exposures(world: World, answered: Response, side: _Side) -> pl.DataFrame:
     for nth, day in enumerate((answered.contact_day, answered.contact_day + REMINDER_DAYS)):
         has_clicked = answer.clicks & (answer.click_day < day)
         at = np.flatnonzero((side.item >= 0) & (day <= offers.until_day) & ~has_clicked)
-        keys = (offers.campaign[at], side.person[at])
-        second = chance.whole(3600, 14_400, world.seed, "campaign/contact second", *keys)
-        ids = chance.bits(world.seed, f"campaign/{side.kind}/exposure/{nth}", *keys)
+        second = chance.whole(3600, 14_400, world.seed, "campaign/contact second", offers.place[at])
+        ids = chance.bits(world.seed, f"campaign/{side.kind}/exposure/{nth}", offers.place[at])
         touches.append(_touches(side, at, "exposure", day=day[at], second=second, ids=ids))
     return pl.concat(touches)
 
 
 def _clicks(world: World, answered: Response, side: _Side) -> pl.DataFrame:
     at = np.flatnonzero((side.item >= 0) & side.answer.clicks)
-    ids = chance.bits(world.seed, f"campaign/{side.kind}/click", answered.offers.campaign[at], side.person[at])
+    ids = chance.bits(world.seed, f"campaign/{side.kind}/click", answered.offers.place[at])
     second = click_second(world, answered.offers, side.kind)[at]
     return _touches(side, at, "click", day=side.answer.click_day[at], second=second, ids=ids)
 
@@ -130,7 +129,7 @@ def _touches(
 
 
 def _conversions(world: World, answered: Response, side: _Side) -> pl.DataFrame:
-    """Purchases within a week after a click, in the columns of `_touches`."""
+    """Purchases within a week after a click, in the columns of `_touches`; a campaign is credited with each once."""
     offers, answer = answered.offers, side.answer
     last_day = np.minimum(np.maximum(answer.click_day + CREDIT_DAYS, answer.buying_day), offers.until_day)
     windows = pl.DataFrame(
@@ -145,6 +144,7 @@ def _conversions(world: World, answered: Response, side: _Side) -> pl.DataFrame:
     credited = windows.join(side.purchases, on="person", how="inner", maintain_order="left").filter(
         pl.col("day").is_between(pl.col("click_day"), pl.col("last_day"))
     )
+    credited = credited.unique(["campaign", "id"], keep="first", maintain_order=True)
     keys = (credited["campaign"].to_numpy(), credited["id"].to_numpy())
     return credited.select(
         "offer",

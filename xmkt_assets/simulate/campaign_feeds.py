@@ -120,12 +120,14 @@ def _opted_out(world: World, answered: Response) -> dict[Feed, pl.DataFrame]:
         keys = (offers.campaign, person)
         leaves = is_known & chance.happens(share, seed, f"campaign/{partner}/opts out", *keys)
         day = answered.contact_day + chance.whole(0, 3, seed, f"campaign/{partner}/opt-out day", *keys)
+        ids = chance.bits(seed, f"campaign/{partner}/opt-out id", *keys)
         feeds[partner, "contact_optouts"] = permissions.optout_rows(
             person[leaves],
             day[leaves],
             np.array([_optout_channel(c) for c in offers.channel], dtype=np.int64)[leaves],
             ["opted_out"] * int(leaves.sum()),
             names,
+            ids=ids[leaves],
             partner=partner,
             seed=seed,
             calendar=world.calendar,

@@ -33,10 +33,12 @@ class Offers:
     """One place per listed person. `course` and `product` are -1 where none is offered; `campaign` is a hash.
 
     `course_person` owns the user id and `product_person` the customer id; they differ only where the platform took
-    two people for one. `knows_user` and `knows_customer` say which ids the list gives.
+    two people for one. `knows_user` and `knows_customer` say which ids the list gives. Trap: where it took one person
+    for two, that person has two places; `place` tells them apart, the person numbers do not.
     """
 
     campaign: chance.Bits
+    place: chance.Bits
     campaign_id: tuple[str, ...]
     is_treated: chance.Bools
     course_person: chance.Ints
@@ -70,12 +72,15 @@ def read_offers(world: World, campaign: pl.DataFrame) -> Offers:
     customers = _numbers(campaign["customer_id"], world.people.customer_id, "customer_id")
     if (nobody := int(((users < 0) & (customers < 0)).sum())) > 0:
         raise ValueError(f"{nobody} rows have neither user_id nor customer_id; wanted at least one. Leave them out.")
+    _refuse_repeats(campaign)
     days = {
         name: (campaign[name] - world.calendar.start_on).dt.total_days().to_numpy()
         for name in ("launched_on", "outcome_until_on")
     }
+    bits = _campaign_bits(campaign["campaign_id"])
     return Offers(
-        campaign=_campaign_bits(campaign["campaign_id"]),
+        campaign=bits,
+        place=chance.bits(world.seed, "campaign/place", bits, users, customers),
         campaign_id=tuple(campaign["campaign_id"]),
         is_treated=(campaign["arm"] == "treatment").to_numpy(),
         course_person=np.where(users >= 0, users, customers),
@@ -113,6 +118,16 @@ def _refuse_unfit(world: World, campaign: pl.DataFrame) -> None:
         raise ValueError(
             f"The window {first!s} to {last!s} leaves the world, {calendar.start_on} to {end}. Build it with more days."
         )
+
+
+def _refuse_repeats(campaign: pl.DataFrame) -> None:
+    for column in ("user_id", "customer_id"):
+        listed = campaign.select("campaign_id", column).drop_nulls()
+        if twice := sorted(set(listed.filter(listed.is_duplicated())[column])):
+            raise ValueError(
+                f"Column {column} holds {twice[:3]} twice within a campaign; wanted each account once. "
+                "Leave the repeated rows out."
+            )
 
 
 def _numbers(ids: pl.Series, known: tuple[str, ...], column: str) -> chance.Ints:

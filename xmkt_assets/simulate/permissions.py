@@ -55,12 +55,14 @@ def optouts_drop(
     back_day = calendar.batch_day(out_day + chance.whole(10, 60, seed, f"{partner}/opt-in after", members))
     channel = chance.among(np.array([0.3, 0.3, 0.2, 0.15, 0.05]), seed, f"{partner}/opt-out channel", members)
     person = np.concatenate([members[leaves], members[back]])
+    day = np.concatenate([out_day[leaves], back_day[back]])
     return optout_rows(
         person,
-        np.concatenate([out_day[leaves], back_day[back]]),
+        day,
         np.concatenate([channel[leaves], channel[back]]),
         ["opted_out"] * int(leaves.sum()) + ["opted_in"] * int(back.sum()),
         names,
+        ids=chance.bits(seed, f"{partner}/opt-out id", person, day),
         partner=partner,
         seed=seed,
         calendar=calendar,
@@ -74,12 +76,12 @@ def optout_rows(
     decision: list[str],
     names: tuple[str, ...],
     *,
+    ids: chance.Bits,
     partner: str,
     seed: int,
     calendar: Calendar,
 ) -> pl.DataFrame:
     """Decisions in contract columns, with `day` and `person` for internal use; days after the world are left out."""
-    ids = chance.bits(seed, f"{partner}/opt-out id", person, day)
     rows = pl.DataFrame(
         {
             "day": day,

@@ -11,7 +11,8 @@ The rule, per offered item (course or product), for a contacted person:
   everything they would have bought from a firm that knows them between the contact and the end of the window.
 
 Draws depend on (seed, campaign, person) alone, so what a person would do if contacted and if not is fixed before
-anybody draws arms. Nothing a person does depends on another person's arm.
+anybody draws arms. Nothing a person does depends on another person's arm. A person on the list under two accounts is
+contacted twice: moments and ids of contacts and clicks depend on the place in the list too.
 
 Does not belong here: the mean over people (``truth``), writing files.
 """
@@ -186,7 +187,7 @@ def _has(events: pl.DataFrame, item: str, person: chance.Ints, wanted: chance.In
 def _added_orders(world: World, offers: Offers, course: Answer) -> pl.DataFrame:
     of = course.buys
     keys = (offers.campaign[of], offers.course_person[of])
-    order = chance.bits(world.seed, "campaign/order", *keys)
+    order = chance.bits(world.seed, "campaign/order", *keys, course.buying_day[of])
     columns = {
         "person": offers.course_person[of],
         "course": offers.course[of],
@@ -203,13 +204,14 @@ def _added_orders(world: World, offers: Offers, course: Answer) -> pl.DataFrame:
 def _added_sales(world: World, offers: Offers, product: Answer) -> pl.DataFrame:
     of = product.buys
     keys = (offers.campaign[of], offers.product_person[of])
+    order = chance.bits(world.seed, "campaign/sale order", *keys, product.buying_day[of])
     columns = {
         "person": offers.product_person[of],
         "product": offers.product[of],
         "day": product.buying_day[of],
         "second": chance.whole(36_000, 54_000, world.seed, "campaign/sale second", *keys),
-        "order": chance.bits(world.seed, "campaign/sale order", *keys),
-        "policy": chance.bits(world.seed, "campaign/policy", *keys),
+        "order": order,
+        "policy": chance.bits(world.seed, "campaign/policy", order, offers.product[of]),
     }
     return pl.DataFrame(columns, schema=insurer_firm.SALE).unique(
         ["person", "product"], keep="first", maintain_order=True
@@ -220,14 +222,13 @@ def _course_views(world: World, offers: Offers, course: Answer, orders: pl.DataF
     """The view a click leads to, for people the course platform knows that day, and the view before each order."""
     known = world.people.user_day[offers.course_person] <= course.click_day
     of = course.clicks & known & (world.courses.published_day[offers.course] <= course.click_day)
-    keys = (offers.campaign[of], offers.course_person[of])
     columns = {
         "person": offers.course_person[of],
         "course": offers.course[of],
         "day": course.click_day[of],
         "second": 1 + click_second(world, offers, "course")[of],
         "source": np.full(int(of.sum()), course_firm.CAMPAIGN_SOURCE),
-        "id": chance.bits(world.seed, "campaign/course view", *keys),
+        "id": chance.bits(world.seed, "campaign/course view", offers.place[of]),
     }
     clicked = pl.DataFrame(columns, schema=course_firm.VIEW_EVENTS)
     return pl.concat([clicked, course_firm.views_before(orders, seed=world.seed, source=course_firm.CAMPAIGN_SOURCE)])
@@ -236,14 +237,13 @@ def _course_views(world: World, offers: Offers, course: Answer, orders: pl.DataF
 def _product_views(world: World, offers: Offers, product: Answer, sales: pl.DataFrame) -> pl.DataFrame:
     """The view a click leads to, for people the insurer knows that day, and the view before each sale."""
     of = product.clicks & (world.people.customer_day[offers.product_person] <= product.click_day)
-    keys = (offers.campaign[of], offers.product_person[of])
     columns = {
         "person": offers.product_person[of],
         "product": offers.product[of],
         "day": product.click_day[of],
         "second": 1 + click_second(world, offers, "product")[of],
         "source": np.full(int(of.sum()), insurer_firm.CAMPAIGN_SOURCE),
-        "id": chance.bits(world.seed, "campaign/product view", *keys),
+        "id": chance.bits(world.seed, "campaign/product view", offers.place[of]),
     }
     before = insurer_firm.product_views_before(sales, seed=world.seed, source=insurer_firm.CAMPAIGN_SOURCE)
     return pl.concat([pl.DataFrame(columns), before])
@@ -251,9 +251,7 @@ def _product_views(world: World, offers: Offers, product: Answer, sales: pl.Data
 
 def click_second(world: World, offers: Offers, kind: str) -> chance.Ints:
     """After the contact (before 04:00 UTC) and before what it makes people buy (after 10:00 UTC)."""
-    return chance.whole(
-        15_000, 32_000, world.seed, f"campaign/{kind}/click second", offers.campaign, offers.course_person
-    )
+    return chance.whole(15_000, 32_000, world.seed, f"campaign/{kind}/click second", offers.place)
 
 
 def _lost(
