@@ -71,6 +71,7 @@ def run_job(
     days: tuple[date, date] | None = None,
     config: Mapping[str, object] | None = None,
     only: Sequence[dg.AssetKey] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run `job` here and print its progress. Raises `RunFailedError` when a step fails."""
     print(f"\n▶ {says}", flush=True)
@@ -82,7 +83,7 @@ def run_job(
         instance=instance,
         run_id=run_id,
         partition_key=partition,
-        tags=range_tags(*days) if days else None,
+        tags={**(range_tags(*days) if days else {}), **(tags or {})},
         run_config={**_QUIET, **({"ops": config} if config else {})},
         asset_selection=list(only) if only is not None else None,
         raise_on_error=False,

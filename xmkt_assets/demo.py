@@ -62,6 +62,7 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     import dagster as dg
 
     from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
+    from xmkt_assets.automation.sensors import content_mark, plan_tags
     from xmkt_assets.console import run_job
     from xmkt_assets.definitions import build_defs
     from xmkt_assets.partitions import CAMPAIGNS_NAME
@@ -79,8 +80,9 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), Warehouse(home=str(home))
     run_job(defs, instance, LOAD, says=f"Loading {when.first} … {when.as_of}", days=(when.first, when.as_of))
     run_job(defs, instance, RETRAIN, says=f"Profiles and models as of {when.as_of}", partition=when.as_of.isoformat())
+    planned = plan_tags(CAMPAIGN, content_mark(home / "campaigns" / f"{CAMPAIGN}.yaml"))
     instance.add_dynamic_partitions(CAMPAIGNS_NAME, [CAMPAIGN])
-    run_job(defs, instance, PLAN, says=f"Planning the campaign {CAMPAIGN}", partition=CAMPAIGN)
+    run_job(defs, instance, PLAN, says=f"Planning the campaign {CAMPAIGN}", partition=CAMPAIGN, tags=planned)
 
     listed = warehouse.read("select * from campaigns.campaign_list where campaign_id = $id", id=CAMPAIGN)
     print(f"\n▶ The simulated people answer the list of {listed.height:,} ({when.launch} … {when.last})", flush=True)

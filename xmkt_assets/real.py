@@ -65,6 +65,7 @@ def _play(home: Path, data: Path) -> None:
 
     from xmkt_assets.adapters import ADAPTERS
     from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
+    from xmkt_assets.automation.sensors import content_mark, plan_tags
     from xmkt_assets.console import run_job
     from xmkt_assets.definitions import build_defs
     from xmkt_assets.partitions import CAMPAIGNS_NAME
@@ -80,8 +81,9 @@ def _play(home: Path, data: Path) -> None:
     run_job(defs, instance, LOAD, says=f"Loading {FIRST} … {LAST}", days=(FIRST, LAST))
     split = {"recommenders__product_leaderboard": {"config": {"split_at": BRUUN_SPLIT}}}
     run_job(defs, instance, RETRAIN, says=f"Profiles and models as of {LAST}", partition=LAST.isoformat(), config=split)
+    planned = plan_tags(CAMPAIGN, content_mark(home / "campaigns" / f"{CAMPAIGN}.yaml"))
     instance.add_dynamic_partitions(CAMPAIGNS_NAME, [CAMPAIGN])
-    run_job(defs, instance, PLAN, says=f"Planning {CAMPAIGN} (nobody is contacted)", partition=CAMPAIGN)
+    run_job(defs, instance, PLAN, says=f"Planning {CAMPAIGN} (nobody is contacted)", partition=CAMPAIGN, tags=planned)
     run_job(defs, instance, EVALUATE, says="Measuring Hillstrom's e-mail experiment; publishing")
     print_summary(warehouse, campaign=CAMPAIGN)
     _print_known_answers(warehouse)

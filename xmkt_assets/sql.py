@@ -69,9 +69,8 @@ def check(folder: Path) -> int:
         kind = f"{model.kind} by {model.partition_column}" if model.partition_column else model.kind
         print(f"{model.table:<38} {kind:<24} grain {', '.join(model.grain)}")
         print(f"{'':<38} reads {', '.join(sorted(model.reads))}")
-    print(
-        f"{len(models)} models, {sum(len(m.checks) for m in models.values())} promises, {len(checks)} queries: all well."
-    )
+    promises = sum(len(m.checks) for m in models.values())
+    print(f"{len(models)} models, {promises} promises, {len(checks)} queries: all well.")
     return 0
 
 

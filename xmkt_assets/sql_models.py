@@ -22,16 +22,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import ParseError
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+
+if TYPE_CHECKING:
+    from sqlglot.lineage import Node
 
 SNAPSHOT_COLUMN: Final = "as_of_on"
 CHECKS_FOLDER: Final = "checks"
 Kind = Literal["table", "partition", "view"]
-Rule = Literal["grain", "unique", "not_null", "accepted", "references"]
+Rule = Literal["grain", "day", "unique", "not_null", "accepted", "references"]
 
 _HEADER = re.compile(r"^--\s*(grain|partition|kind|check|severity):\s*(.+?)\s*$")
 _TAG = re.compile(r"@(\w+)(?:\(([^)]*)\))?")
@@ -52,13 +55,16 @@ class ColumnCheck:
 
     @property
     def name(self) -> str:
-        return "grain_is_unique" if self.rule == "grain" else f"{self.columns[0]}_{self.rule}"
+        if self.rule == "grain":
+            return "grain_is_unique"
+        return f"{self.columns[0]}_is_in_range" if self.rule == "day" else f"{self.columns[0]}_{self.rule}"
 
     @property
     def description(self) -> str:
         names = ", ".join(self.columns)
         return {
             "grain": f"One row per ({names}).",
+            "day": f"Every {names} is one of the days that are being rebuilt.",
             "unique": f"No two rows share the same {names}.",
             "not_null": f"{names} is never empty.",
             "accepted": f"{names} is one of: {', '.join(self.values)}.",
@@ -132,8 +138,10 @@ class SqlModel:
 
     @cached_property
     def checks(self) -> tuple[ColumnCheck, ...]:
-        """The grain's own promises first, then those of the column tags, without repeats."""
+        """The promises of grain and partition first, then those of the column tags, without repeats."""
         implied = [ColumnCheck("grain", self.grain), *(ColumnCheck("not_null", (c,)) for c in self.grain)]
+        if self.partition_column:  # a row of another day would be written again by every run, and never removed
+            implied.append(ColumnCheck("day", (self.partition_column,)))
         tagged = [check for column in self.columns for check in column.checks]
         return tuple(dict.fromkeys([*implied, *tagged]))
 
@@ -141,6 +149,11 @@ class SqlModel:
     def reads(self) -> frozenset[str]:
         """Tables read, as ``schema.table``, found in the syntax tree (names of CTEs are not tables)."""
         return tables_read(self.ast, path=self.path)
+
+    @cached_property
+    def refers_to(self) -> frozenset[str]:
+        """Tables that a @references tag names: they must exist before the promise can be checked."""
+        return frozenset(c.values[0].rpartition(".")[0] for c in self.checks if c.rule == "references") - {self.table}
 
     @cached_property
     def parameters(self) -> frozenset[str]:
@@ -173,6 +186,8 @@ def parse_select(sql: str, *, path: str) -> exp.Query:
     """The single SELECT of a file. Raises `SqlModelError` with line and column of a syntax error."""
     try:
         statements = [s for s in sqlglot.parse(sql, read="duckdb") if s is not None]
+    except TokenError as error:
+        raise SqlModelError(f"{path}: not valid SQL ({error}). Look for a quote that is never closed.") from error
     except ParseError as error:
         at = error.errors[0] if error.errors else {}
         raise SqlModelError(
@@ -204,9 +219,11 @@ def tables_read(ast: exp.Query, *, path: str) -> frozenset[str]:
 def load_models(folder: Path) -> dict[str, SqlModel]:
     """Every model of a ``dbt_like_sql`` folder by table name, upstream first. Raises `SqlModelError` on a cycle."""
     models = {}
-    for path in sorted(folder.glob("*/*.sql")):
+    for path in sorted(folder.rglob("*.sql")):
+        shown = f"{folder.name}/{path.relative_to(folder).as_posix()}"
+        if path.parent.parent != folder:
+            raise SqlModelError(f"{shown} lies at the wrong depth; wanted {folder.name}/<schema>/<table>.sql. Move it.")
         if path.parent.name != CHECKS_FOLDER:
-            shown = f"{folder.name}/{path.parent.name}/{path.name}"
             model = SqlModel(path.parent.name, path.stem, shown, path.read_text(encoding="utf-8"))
             _refuse_unfit(model)
             models[model.table] = model
@@ -220,10 +237,10 @@ def load_checks(folder: Path, *, tables: Iterable[str]) -> tuple[SqlCheck, ...]:
 
 
 def refuse_unknown_reads(models: Mapping[str, SqlModel], *, known: Iterable[str]) -> None:
-    """Raise `SqlModelError` when a model reads a table that nobody makes."""
+    """Raise `SqlModelError` when a model reads, or refers to, a table that nobody makes."""
     everything = {*models, *known}
     for model in models.values():
-        for table in sorted(model.reads - everything):
+        for table in sorted((model.reads | model.refers_to) - everything):
             raise SqlModelError(_unknown_table(model.path, table, everything))
 
 
@@ -232,27 +249,27 @@ def upstream_columns(model: SqlModel, *, schema: Mapping[str, Iterable[str]]) ->
 
     `schema` gives the columns of the tables read; a column that cannot be traced has no pairs.
     """
-    from sqlglot.errors import SqlglotError
     from sqlglot.lineage import lineage
 
     nested: dict[str, dict[str, dict[str, str]]] = {}
     for table, columns in schema.items():
         db, name = table.split(".")
         nested.setdefault(db, {})[name] = dict.fromkeys(columns, "unknown")
-    traced: dict[str, tuple[tuple[str, str], ...]] = {}
-    for column in model.columns:
-        try:
-            root = lineage(column.name, model.ast, schema=nested, dialect="duckdb")
-        except SqlglotError:
-            traced[column.name] = ()  # not traceable, for example a literal in every branch of a union
-            continue
-        pairs = {
-            (f"{node.source.db}.{node.source.name}", node.name.split(".")[-1].strip('"'))
-            for node in root.walk()
-            if isinstance(node.source, exp.Table) and node.source.db
-        }
-        traced[column.name] = tuple(sorted(pairs))
-    return traced
+    try:  # all columns at once: column by column, sqlglot would qualify the whole query anew for each
+        roots = lineage(None, model.ast, schema=nested, dialect="duckdb", trim_selects=False)
+    except SqlglotError:
+        return {column.name: () for column in model.columns}
+    return {column.name: _origins(roots.get(column.name.lower())) for column in model.columns}
+
+
+def _origins(root: "Node | None") -> tuple[tuple[str, str], ...]:
+    """(table, column) at the leaves of a lineage."""
+    pairs = {
+        (f"{node.source.db}.{node.source.name}", node.name.split(".")[-1].strip('"'))
+        for node in (root.walk() if root else ())
+        if isinstance(node.source, exp.Table) and node.source.db
+    }
+    return tuple(sorted(pairs))
 
 
 def _leading_comments(sql: str) -> list[str]:
@@ -291,12 +308,20 @@ def _tag_check(tag: re.Match[str], *, name: str, path: str) -> ColumnCheck:
             f"{path}: column {name!r}: @{rule} {'needs' if not argument else 'takes no'} argument in brackets."
         )
     values = tuple(v.strip() for v in (argument or "").split(",") if v.strip())
+    if rule == "references" and (len(values) != 1 or values[0].count(".") != 2):
+        raise SqlModelError(
+            f"{path}: column {name!r}: @references({argument}) names no column. Write it as schema.table.column, "
+            f"for example @references(staging.courses.course_id)."
+        )
     return ColumnCheck(rule, (name,), values)  # type: ignore[arg-type]
 
 
 def _refuse_unfit(model: SqlModel) -> None:
     """Read everything lazily computed once, so that a mistake shows at load and not in the middle of a run."""
     names = [c.name for c in model.columns]
+    if repeated := sorted({n for n in names if names.count(n) > 1}):
+        raise SqlModelError(f"{model.path} returns the columns {repeated} twice. Give each column a name of its own.")
+    _refuse_unknown_kind(model)
     for column in (*model.grain, *filter(None, [model.partition_column])):
         if column not in names:
             close = difflib.get_close_matches(column, names, n=1)
@@ -310,11 +335,25 @@ def _refuse_unfit(model: SqlModel) -> None:
             f"{model.path} uses the parameters {sorted(model.parameters)}; only $start and $end exist, and only "
             f"in a file with a '-- partition: column' line."
         )
-    _ = (model.checks, model.reads, model.description)
+    if model.kind == "partition" and "start" not in model.parameters:
+        raise SqlModelError(
+            f"{model.path} is partitioned by {model.partition_column}, but returns the same rows whatever the day. "
+            f"Keep the rows of the day: where {model.partition_column} >= $start and {model.partition_column} < $end."
+        )
+    _ = (model.checks, model.reads, model.refers_to, model.description)
+
+
+def _refuse_unknown_kind(model: SqlModel) -> None:
+    kind = model.headers.get("kind", model.kind)
+    if kind not in ("table", "view") or (kind == "view" and model.partition_column):
+        raise SqlModelError(
+            f"{model.path} says kind {kind!r}{' and a partition' if model.partition_column else ''}; wanted "
+            f"'-- kind: view' without a '-- partition:' line, or no such line at all for a table."
+        )
 
 
 def _in_order(models: Mapping[str, SqlModel]) -> list[str]:
-    graph = {name: sorted(model.reads & models.keys()) for name, model in models.items()}
+    graph = {name: sorted((model.reads | model.refers_to) & models.keys()) for name, model in models.items()}
     try:
         return list(graphlib.TopologicalSorter(graph).static_order())
     except graphlib.CycleError as error:
@@ -332,8 +371,13 @@ def _check(path: Path, *, folder: Path, known: list[str]) -> SqlCheck:
     if table not in known:
         raise SqlModelError(_unknown_table(shown, table or "(no '-- check: schema.table' line)", known))
     words = " ".join(line.removeprefix("--").strip() for line in lines if not _HEADER.match(line))
-    severity: Literal["error", "warn"] = "warn" if headers.get("severity") == "warn" else "error"
-    return SqlCheck(path.stem, shown, sql, table, severity, words)
+    severity = headers.get("severity", "error")
+    if severity not in ("error", "warn"):
+        raise SqlModelError(f"{shown} says severity {severity!r}; wanted error or warn, or no such line (error).")
+    check = SqlCheck(path.stem, shown, sql, table, severity, words)  # type: ignore[arg-type]
+    for stranger in sorted(check.reads - set(known)):
+        raise SqlModelError(_unknown_table(shown, stranger, known))
+    return check
 
 
 def _unknown_table(path: str, table: str, known: Iterable[str]) -> str:

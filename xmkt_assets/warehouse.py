@@ -89,7 +89,9 @@ def extension_path(name: str) -> str:
 def attach_sql(root: Path, *, read_only: bool) -> tuple[str, ...]:
     """Statements that open the lake under `root` in any DuckDB 1.5.5 shell, the analyst's included."""
     loads = tuple(f"LOAD '{extension_path(name)}'" for name in EXTENSIONS)
-    options = [f"DATA_PATH '{root / 'data'}'", "META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 5000"]
+    # The catalog remembers where its files lay; overriding it keeps a moved or copied home readable.
+    options = [f"DATA_PATH '{root / 'data'}'", "OVERRIDE_DATA_PATH true"]
+    options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 5000"]
     options += ["READ_ONLY"] if read_only else []
     attach = f"ATTACH 'ducklake:sqlite:{root / 'catalog.sqlite'}' AS lake ({', '.join(options)})"
     return (*loads, "SET TimeZone = 'UTC'", attach, "USE lake")

@@ -6,7 +6,7 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xmkt_assets.contracts import contracts
+from xmkt_assets.raw.landing import take_inventory
+from xmkt_assets.raw.load import load_feed
 from xmkt_assets.simulate import World, build_world, chance, load_world, save_truth, true_effects, write_days
 from xmkt_assets.simulate.__main__ import main
 from xmkt_assets.simulate.calendar import NEVER, Calendar
@@ -25,6 +27,7 @@ from xmkt_assets.simulate.drops import DropSummary
 from xmkt_assets.simulate.offers import read_offers
 from xmkt_assets.simulate.people import contacts
 from xmkt_assets.simulate.truth import potential_outcomes
+from xmkt_assets.warehouse import Lake
 
 START = date(2026, 7, 1)
 LAUNCH = date(2026, 7, 25)
@@ -75,6 +78,40 @@ def campaign_list(world: World, *, treated_share: float = 0.5, offer: str = "tas
             "launched_on": [LAUNCH] * len(at),
             "outcome_until_on": [UNTIL] * len(at),
         }
+    )
+
+
+@pytest.fixture(scope="module")
+def tangled_drops(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DropSummary]:
+    """Two dirty weeks of a strong campaign whose list took some people for two and some pairs of people for one."""
+    world = build_world(people=1500, days=50, start_on=START, seed=11, campaign_effect=5.0)
+    landing = tmp_path_factory.mktemp("tangled")
+    days = {"from_on": LAUNCH, "until_on": LAUNCH + timedelta(days=13)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("xmkt_assets.simulate.drops.DIRTY_SHARE", 0.03)
+        return landing, write_days(world, landing, campaign=tangled_list(world), **days)
+
+
+def tangled_list(world: World) -> pl.DataFrame:
+    """`campaign_list`, all treated, in which a third of the people of both firms are listed once per account, and a
+    third in pairs: the user account of one with the customer account of the other, their other accounts alone.
+    """
+    listed = campaign_list(world, treated_share=1.0)
+    both = listed.drop_nulls(["user_id", "customer_id"])
+    split, paired, alone = (both.gather_every(3, offset) for offset in range(3))
+    first, second = paired.gather_every(2), paired.gather_every(2, 1).head(paired.height // 2)
+    nobody = pl.lit(None, dtype=pl.String)
+    other_product = pl.col("product_id").shift(1, fill_value=world.products.product_id[0])
+    return pl.concat(
+        [
+            listed.filter(pl.col("user_id").is_null() | pl.col("customer_id").is_null()),
+            split.with_columns(customer_id=nobody),
+            split.with_columns(user_id=nobody, product_id=other_product),
+            first.head(second.height).with_columns(second["customer_id"]),
+            first.with_columns(user_id=nobody),
+            second.with_columns(customer_id=nobody),
+            alone,
+        ]
     )
 
 
@@ -218,6 +255,53 @@ def test_keys_are_unique_but_for_planted_duplicates(drops: tuple[Path, DropSumma
         if contract.delivery == "events" and not contract.is_optional and feed != "campaign_events":
             rows = feed_rows(drops[0], feed).unique()
             assert rows.height == rows.unique(list(contract.key)).height, feed
+
+
+@pytest.mark.parametrize("campaign", ["no campaign", "tangled campaign"])
+def test_ids_of_events_repeat_in_planted_duplicates_only(
+    campaign: str, drops: tuple[Path, DropSummary], tangled_drops: tuple[Path, DropSummary]
+) -> None:
+    landing, summary = drops if campaign == "no campaign" else tangled_drops
+    repeated = {}
+    for feed, contract in contracts().items():
+        if contract.delivery == "events" and any(files_of(landing, feed)):
+            ids = feed_rows(landing, feed).select("dt", *contract.key)
+            repeated[feed] = ids.height - ids.n_unique()
+            assert ids.drop("dt").n_unique() == ids.n_unique(), f"{feed}: one id on two days"
+    assert sum(repeated.values()) == summary.planted_by_kind["duplicate"], repeated
+    assert len(repeated) == (8 if campaign == "no campaign" else 9)
+
+
+def test_a_person_listed_under_two_accounts_leaves_separate_traces(tangled_drops: tuple[Path, DropSummary]) -> None:
+    events = feed_rows(tangled_drops[0], "campaign_events")
+    credited = events.filter(pl.col("event") == "conversion")
+    assert credited.height > 100
+    assert credited.select("subject_id", "item_id", "occurred_at").is_unique().all()
+    policies = feed_rows(tangled_drops[0], "policies").drop_nulls("customer_id")
+    policies = policies.filter(~pl.col("policy_event_id").str.ends_with("x")).unique()
+    assert policies.group_by("policy_id").agg(pl.col("customer_id", "product_id").n_unique()).select(
+        pl.col("customer_id", "product_id").max()
+    ).row(0) == (1, 1)
+    issued = policies.filter(pl.col("event") == "issued").group_by("order_id", "dt")
+    assert issued.len().height == policies.filter(pl.col("event") == "issued")["order_id"].n_unique()
+    assert issued.len()["len"].max() == 2, "somebody must buy twice, else this shows nothing"
+
+
+def test_loading_refuses_or_drops_exactly_the_planted_rows(
+    tangled_drops: tuple[Path, DropSummary], tmp_path: Path
+) -> None:
+    landing, summary = tangled_drops
+    events = {feed: contract for feed, contract in contracts().items() if contract.delivery == "events"}
+    files = take_inventory(landing, contracts()).files
+    ledgers = []
+    with Lake(tmp_path).session() as session:
+        for feed, contract in events.items():
+            of_feed = [f for f in files if f.feed == feed]
+            ledgers.append(load_feed(session, contract, of_feed, run_id="test", loaded_at=datetime(2026, 9, 1)).ledger)
+    counted = pl.concat(ledgers).select("rows_quarantined", "rows_duplicate").sum().row(0)
+    planted = summary.planted_by_kind
+    assert counted == (summary.planted - planted["duplicate"], planted["duplicate"])
+    assert min(planted.values()) > 5
 
 
 def test_snapshots_are_full_on_the_first_day_and_only_changes_later(
@@ -547,6 +631,10 @@ def test_conversions_a_seller_credits_are_purchases_in_the_files(treated_drops: 
         (
             {"outcome_until_on": date(2027, 1, 1)},
             r"^The window 2026-07-25 to 2027-01-01 leaves the world, 2026-07-01 to 2026-08-19\.",
+        ),
+        (
+            {"campaign_id": "autumn", "customer_id": "k100000"},
+            r"^Column customer_id holds \['k100000'\] twice within a campaign; wanted each account once\.",
         ),
         ({"user_id": "u1"}, r"^Column user_id holds \['u1'\], which the world does not know\."),
         ({"arm": "holdout"}, r"^Column arm holds \['holdout'\]; wanted \['treatment', 'control'\]\.$"),

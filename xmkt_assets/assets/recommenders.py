@@ -21,7 +21,7 @@ from xmkt_assets.recommenders.promote import Decision, decide
 from xmkt_assets.recommenders.reasons import with_reasons
 from xmkt_assets.recommenders.targets import COURSES, PRODUCTS, Target
 from xmkt_assets.resources import Tracking, Warehouse
-from xmkt_assets.tracking import TrackedRun, Tracker, run_tags
+from xmkt_assets.tracking import TrackedRun, run_tags
 
 RECOMMENDER_ASSET: dict[str, Any] = {
     "group_name": "recommenders",
@@ -246,7 +246,7 @@ class _Step:
         """Tags of the version that carries the alias: its recipe (model) and the day it knows up to (as_of_on)."""
         model = self.target.registered_model
         version = self.tracking.champion(model)
-        return None if version is None else Tracker(self.tracking.home).version_tags(model, version)
+        return None if version is None else dict(self.tracking.version_tags(model, version))
 
     def write(
         self, table: str, rows: pl.DataFrame, *, run: TrackedRun | None = None, **metadata: object

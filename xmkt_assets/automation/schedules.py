@@ -6,7 +6,6 @@ import dagster as dg
 
 from xmkt_assets.automation.jobs import AssetJob
 
-
 Schedule = Any  # Dagster does not export the type of a partitioned job's schedule
 
 

@@ -52,13 +52,20 @@ def plan_sensor(plan: AssetJob) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, warehouse: Warehouse
     ) -> dg.SensorResult | dg.SkipReason:
         """A plan file `campaigns/<id>.yaml` is a campaign; a changed file is planned again."""
-        plans = {p.stem: _file_hash(p) for p in campaign_plans(Path(warehouse.home) / "campaigns")}
+        plans = {p.stem: content_mark(p) for p in campaign_plans(Path(warehouse.home) / "campaigns")}
         seen: dict[str, str] = json.loads(context.cursor or "{}")
         changed = [name for name, content in plans.items() if seen.get(name) != content]
         if not changed:
             return dg.SkipReason("No new or changed campaign plan.")
-        requests = [dg.RunRequest(run_key=f"{name}:{plans[name]}", partition_key=name) for name in changed]
-        added = [CAMPAIGNS.build_add_request(changed)]
+        unplanned = [name for name in changed if not _has_run(context.instance, plan_tags(name, plans[name]))]
+        if not unplanned:
+            context.update_cursor(json.dumps(plans))
+            return dg.SkipReason("Every plan has been made into a list as it stands.")
+        requests = [
+            dg.RunRequest(run_key=f"{name}:{plans[name]}", partition_key=name, tags=plan_tags(name, plans[name]))
+            for name in unplanned
+        ]
+        added = [CAMPAIGNS.build_add_request(unplanned)]
         return dg.SensorResult(requests, dynamic_partitions_requests=added, cursor=json.dumps(plans))
 
     return new_campaign_plans
@@ -170,9 +177,22 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
 
 
 def _step_error(event: dg.DagsterEvent) -> str:
+    """What the step said itself: the innermost cause, not Dagster's wrapping of it."""
     error = event.step_failure_data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
     return f"{event.step_key}: {error.message.strip() if error else 'no error recorded'}"
 
 
-def _file_hash(path: Path) -> str:
+def plan_tags(campaign: str, content: str) -> dict[str, str]:
+    """Run tag that says which plan, with which content, a run made into a list."""
+    return {"xmkt/plan": f"{campaign}:{content}"}
+
+
+def _has_run(instance: dg.DagsterInstance, tags: dict[str, str]) -> bool:
+    return bool(instance.get_run_records(dg.RunsFilter(tags=tags), limit=1))
+
+
+def content_mark(path: Path) -> str:
+    """Short hash of a plan file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
