@@ -13,12 +13,22 @@ from xmkt_assets.campaigns.tables import CAMPAIGN_LIST_SCHEMA, EXCLUSIONS_SCHEMA
 from xmkt_assets.contracts import contracts
 from xmkt_assets.partitions import DAYS
 from xmkt_assets.published import ALSO, SCHEMAS
+from xmkt_assets.recommenders.tables import MEANINGS
 from xmkt_assets.resources import SQL_FOLDER, resources
+from xmkt_assets.segments.tables import CLUSTERS_COLUMNS, RISK_COLUMNS
 from xmkt_assets.sql_assets import Catalogue, sql_asset, sql_check
 from xmkt_assets.sql_models import SqlModel, load_checks, load_models, refuse_unknown_reads
 
 # Tables a model may read before anything was written to them: no campaign may have run yet.
 MAY_BE_EMPTY = {"campaigns.campaign_list": CAMPAIGN_LIST_SCHEMA, "campaigns.exclusions": EXCLUSIONS_SCHEMA}
+# Columns of Python-made tables that SQL models read, so that column lineage goes through them.
+PYTHON_COLUMNS: dict[str, Mapping[str, object]] = {
+    "segments.person_clusters": CLUSTERS_COLUMNS,
+    "segments.claim_risk": RISK_COLUMNS,
+    "recommenders.course_leaderboard": MEANINGS["leaderboard"].columns,
+    "recommenders.product_leaderboard": MEANINGS["leaderboard"].columns,
+    "campaigns.campaign_list": CAMPAIGN_LIST_SCHEMA,
+}
 RAW_COLUMNS = ("partner", "dt", "source_file", "source_row", "loaded_at")
 
 
@@ -33,9 +43,10 @@ def build_defs(*, resource_overrides: Mapping[str, object] | None = None) -> dg.
     python_assets = [asset for stage in STAGES.values() for asset in stage]
     models = load_models(SQL_FOLDER)
     catalogue = _catalogue(models, python_assets)
-    refuse_unknown_reads(models, known=catalogue.partitions)
+    queries = load_checks(SQL_FOLDER, tables=[*models, *catalogue.partitions])
+    refuse_unknown_reads(models, known=catalogue.partitions, checks=queries)
     sql_assets = [sql_asset(model, catalogue) for model in models.values()]
-    checks = [sql_check(c) for c in load_checks(SQL_FOLDER, tables=[*models, *catalogue.partitions])]
+    checks = [sql_check(query) for query in queries]
     made = jobs(models)
     return dg.Definitions(
         assets=[*python_assets, *sql_assets, published_file(_finished([*python_assets, *sql_assets]))],
@@ -69,6 +80,7 @@ def _catalogue(
     dated = {t for t in python_tables if partitions[t] == DAYS and not t.startswith("raw.")}
     columns = {f"raw.{c.feed}": (*RAW_COLUMNS, *c.column_names) for c in contracts().values()}
     columns |= {t: tuple(c.name for c in m.columns) for t, m in models.items()}
+    columns |= {t: tuple(names) for t, names in PYTHON_COLUMNS.items()}
     return Catalogue(
         partitions=partitions,
         snapshots=frozenset(dated | {t for t, m in models.items() if m.is_snapshot}),

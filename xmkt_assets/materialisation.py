@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 
 
 def materialised(
-    written: Written, rows: pl.DataFrame, *, read_snapshot_id: int, metadata: Mapping[str, Any] | None = None
+    written: Written,
+    rows: pl.DataFrame,
+    *,
+    read_snapshot_id: int,
+    metadata: Mapping[str, Any] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Result of an asset that wrote `rows`; `metadata` adds what is special to it."""
-    columns = [dg.TableColumn(name, str(kind)) for name, kind in rows.schema.items()]
+    """Result of an asset that wrote `rows`; `metadata` adds what is special to it, `columns` what each column means."""
+    schema = [dg.TableColumn(name, str(kind), (columns or {}).get(name)) for name, kind in rows.schema.items()]
     return dg.MaterializeResult(
         metadata={
             **written_metadata(written, read_snapshot_id=read_snapshot_id),
-            **column_schema(columns),
+            **column_schema(schema),
             **(metadata or {}),
         },
         data_version=dg.DataVersion(f"snapshot-{written.snapshot_id}"),

@@ -93,8 +93,8 @@ def _effects(warehouse: Warehouse, truth: pl.DataFrame | None) -> pl.DataFrame:
 
 def _curves(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.read(
-        "select distinct campaign_id, arm, metric, score_name, qini, qini_low, qini_high, note "
-        "from evaluation.uplift_curves order by all limit 24"
+        "select distinct campaign_id, arm, metric, score_name, qini, qini_low, qini_high "
+        "from evaluation.uplift_curves where qini is not null order by all limit 24"
     )
 
 

@@ -101,8 +101,16 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def read(self, query: str, **params: object) -> pl.DataFrame:
         return self.lake.read(query, **params)
 
-    def replace(self, table: str, rows: pl.DataFrame, *, where: Mapping[str, object] | None = None) -> Written:
-        return self.lake.replace(table, rows, where=where)
+    def replace(
+        self,
+        table: str,
+        rows: pl.DataFrame,
+        *,
+        where: Mapping[str, object] | None = None,
+        description: str = "",
+        columns: Mapping[str, str] | None = None,
+    ) -> Written:
+        return self.lake.replace(table, rows, where=where, description=description, columns=columns)
 
     def snapshot_id(self) -> int:
         return self.lake.snapshot_id()

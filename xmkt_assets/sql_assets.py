@@ -17,12 +17,11 @@ from xmkt_assets.materialisation import add_day_counts, column_schema, written_m
 from xmkt_assets.partitions import DAYS, HISTORY
 from xmkt_assets.resources import Warehouse
 from xmkt_assets.sql_models import ColumnCheck, SqlCheck, SqlModel, upstream_columns
-from xmkt_assets.warehouse import Days, Replace, Scope, Session, Whole, Written
+from xmkt_assets.warehouse import Days, Equal, Replace, Scope, Session, Whole, Written
 
 STAGED = "staged_rows"
 LONG_RANGE_DAYS = 31  # Dagster stores a result once per day of a range: a long one carries figures only
 OWNERS = {"staging": "team:data-engineering", "segments": "team:data-science", "recommenders": "team:data-science"}
-Reading = dict[str, Any]
 
 
 class Audit(NamedTuple):
@@ -50,10 +49,11 @@ def sql_asset(model: SqlModel, catalogue: Catalogue) -> dg.AssetsDefinition:
         key=[model.schema, model.name],
         group_name=model.schema,
         description=f"{model.description}\n\n```sql\n{model.sql}\n```",
-        deps=[_dependency(model, table, catalogue) for table in sorted(model.reads)],
+        deps=[_dependency(model, table, catalogue) for table in sorted(model.reads | model.refers_to)],
         check_specs=_check_specs(model),
         partitions_def=DAYS if partitioned else None,
-        backfill_policy=dg.BackfillPolicy.single_run() if partitioned else None,
+        # A snapshot costs the same day by day, and shares its job with Python assets that take one day at a time.
+        backfill_policy=dg.BackfillPolicy.single_run() if partitioned and not model.is_snapshot else None,
         code_version=model.code_version,
         kinds={"sql", "ducklake"} | ({"view"} if model.kind == "view" else set()),
         owners=[OWNERS.get(model.schema, "team:marketing-analytics")],
@@ -71,7 +71,13 @@ def sql_check(check: SqlCheck) -> dg.AssetChecksDefinition:
     """The asset check of one zero-row query."""
     is_error = check.severity == "error"
 
-    @dg.asset_check(asset=check.table.split("."), name=check.name, description=check.description, blocking=is_error)
+    @dg.asset_check(
+        asset=check.table.split("."),
+        name=check.name,
+        description=check.description,
+        blocking=is_error,
+        additional_deps=[table.split(".") for table in sorted(check.reads - {check.table})],
+    )
     def run(warehouse: Warehouse) -> dg.AssetCheckResult:
         rows = warehouse.read(check.sql)
         severity = dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
@@ -97,8 +103,6 @@ def _dependency(model: SqlModel, table: str, catalogue: Catalogue) -> dg.AssetDe
 
 
 def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
-    if model.kind == "view":
-        return []
     key = dg.AssetKey([model.schema, model.name])
     return [dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=True) for c in model.checks]
 
@@ -107,19 +111,13 @@ def _materialise(
     context: dg.AssetExecutionContext, session: Session, model: SqlModel, catalogue: Catalogue
 ) -> Iterator[Any]:
     _make_declared_tables(session, model, catalogue)
-    if model.kind == "view":
-        snapshot = session.create_view(model.table, model.sql)
-        yield dg.MaterializeResult(
-            metadata={"snapshot_written": snapshot, **_column_metadata(session, model, catalogue)}
-        )
-        return
     days = [date.fromisoformat(key) for key in context.partition_keys] if model.kind == "partition" else []
     read_snapshot = session.snapshot_id()
     try:
         _stage(session, model, days)
+        audits = audit(session, model, days)
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         raise dg.Failure(_explain(model, error)) from error
-    audits = audit(session, model)
     if any(a.broken for a in audits):
         yield from _check_results(model, audits)
         raise dg.Failure(_refusal(model, audits), allow_retries=False)
@@ -154,6 +152,9 @@ def _window(model: SqlModel, first: date, last: date) -> dict[str, object]:
 
 
 def _publish(session: Session, model: SqlModel, days: Sequence[date]) -> Written:
+    if model.kind == "view":
+        rows = int(session.read(f"select count(*) as n from {STAGED}").item())
+        return Written(model.table, session.create_view(model.table, model.sql), rows)
     scope: Scope = Whole()
     if model.partition_column:
         scope = Days(model.partition_column, days[0], days[-1] + timedelta(days=1))
@@ -161,36 +162,60 @@ def _publish(session: Session, model: SqlModel, days: Sequence[date]) -> Written
     return session.commit([Replace(model.table, STAGED, scope, model.description, meanings)])[0]
 
 
-def audit(session: Session, model: SqlModel) -> list[Audit]:
-    """Check every promise of the model on the staged rows."""
-    return [_audit_one(session, model, check) for check in model.checks]
+def audit(session: Session, model: SqlModel, days: Sequence[date] = ()) -> list[Audit]:
+    """Check every promise of the model on the staged rows, which are to become the rows of `days`."""
+    return [_audit_one(session, model, check, days) for check in model.checks]
 
 
-def _audit_one(session: Session, model: SqlModel, check: ColumnCheck) -> Audit:
-    keys = ", ".join(dict.fromkeys([*model.grain, *check.columns]))
-    column = check.columns[0]
-    names = ", ".join(check.columns)
-    params: Reading = {}
-    match check.rule:
-        case "grain" | "unique":
-            broken = f"select {names}, count(*) as times from {STAGED} group by {names} having count(*) > 1"
-        case "not_null":
-            broken = f"select {keys} from {STAGED} where {column} is null"
-        case "accepted":
-            broken = (
-                f"select {keys} from {STAGED} where {column} is not null "
-                f"and cast({column} as varchar) not in (select unnest($values))"
-            )
-            params = {"values": list(check.values)}
-        case "references":
-            schema, table, target = check.values[0].split(".")
-            broken = (
-                f"select {keys} from {STAGED} where {column} is not null "
-                f"and {column} not in (select {target} from {schema}.{table} where {target} is not null)"
-            )
-    rows = session.read(f"select *, count(*) over () as broken_rows from ({broken}) limit 5", **params)
+def _audit_one(session: Session, model: SqlModel, check: ColumnCheck, days: Sequence[date]) -> Audit:
+    query, params = _broken_rows(session, model, check, days)
+    rows = session.read(f"select *, count(*) over () as broken_rows from ({query}) limit 5", **params)
     count = int(rows["broken_rows"][0]) if rows.height else 0
     return Audit(check, count, rows.drop("broken_rows"))
+
+
+def _broken_rows(
+    session: Session, model: SqlModel, check: ColumnCheck, days: Sequence[date]
+) -> tuple[str, Mapping[str, object]]:
+    """Query (with its parameters) of the staged rows that break one promise."""
+    keys = ", ".join(dict.fromkeys([*model.grain, *check.columns]))
+    column = check.columns[0]
+    match check.rule:
+        case "grain" | "unique":
+            return _repeated(session, model, check, days)
+        case "day":
+            inside = f"{column} >= $first and {column} < $after"
+            return f"select {keys} from {STAGED} where {column} is null or not ({inside})", _bounds(days)
+        case "not_null":
+            return f"select {keys} from {STAGED} where {column} is null", {}
+        case "accepted":
+            wanted = f"cast({column} as varchar) not in (select unnest($values))"
+            values = {"values": list(check.values)}
+            return f"select {keys} from {STAGED} where {column} is not null and {wanted}", values
+        case "references":
+            table, _, target = check.values[0].rpartition(".")
+            wanted = f"{column} not in (select {target} from {table} where {target} is not null)"
+            return f"select {keys} from {STAGED} where {column} is not null and {wanted}", {}
+
+
+def _repeated(
+    session: Session, model: SqlModel, check: ColumnCheck, days: Sequence[date]
+) -> tuple[str, Mapping[str, object]]:
+    """Rows that share an id. An event's id must be new to the whole table, a value of a snapshot to its own day."""
+    day = model.partition_column
+    columns = [day, *check.columns] if day and model.is_snapshot else list(check.columns)
+    names = ", ".join(dict.fromkeys(columns))
+    if day is None or day in columns or not session.columns(model.table):
+        return f"select {names}, count(*) as times from {STAGED} group by {names} having count(*) > 1", {}
+    new = f"select {names}, {day} from {STAGED}"
+    elsewhere = f"({day} < $first or {day} >= $after) and ({names}) in (select {names} from {STAGED})"
+    both = f"{new} union all select {names}, {day} from {model.table} where {elsewhere}"
+    counts = f"count(*) as times, min({day}) as first_on, max({day}) as last_on"
+    return f"select {names}, {counts} from ({both}) group by {names} having count(*) > 1", _bounds(days)
+
+
+def _bounds(days: Sequence[date]) -> dict[str, object]:
+    return {"first": days[0], "after": days[-1] + timedelta(days=1)}
 
 
 def _check_results(model: SqlModel, audits: Iterable[Audit]) -> Iterator[dg.AssetCheckResult]:
@@ -222,7 +247,7 @@ def _explain(model: SqlModel, error: Exception) -> str:
     first = str(error).strip().splitlines()[0]
     return (
         f"{model.path} cannot run: {first} Materialise the tables it reads first "
-        f"({', '.join(sorted(model.reads))}), or correct the name."
+        f"({', '.join(sorted(model.reads | model.refers_to))}), or correct the name."
     )
 
 
@@ -231,8 +256,10 @@ def _make_declared_tables(session: Session, model: SqlModel, catalogue: Catalogu
     wanted = [t for t in sorted(model.reads) if t in catalogue.empty]
     missing = [t for t in wanted if t not in session.tables()] if wanted else []
     for table in missing:
-        session.stage_rows("no_rows", pl.DataFrame(schema=dict(catalogue.empty[table])))
-        session.commit([Replace(table, "no_rows", Whole())])
+        columns = dict(catalogue.empty[table])
+        session.stage_rows("no_rows", pl.DataFrame(schema=columns))
+        nothing = Equal(((next(iter(columns)), []),))  # a run that made and filled it meanwhile loses no row
+        session.commit([Replace(table, "no_rows", nothing)])
 
 
 def _day_counts(session: Session, model: SqlModel, days: Sequence[date]) -> dict[date, int]:

@@ -236,12 +236,15 @@ def load_checks(folder: Path, *, tables: Iterable[str]) -> tuple[SqlCheck, ...]:
     return tuple(_check(path, folder=folder, known=known) for path in sorted((folder / CHECKS_FOLDER).glob("*.sql")))
 
 
-def refuse_unknown_reads(models: Mapping[str, SqlModel], *, known: Iterable[str]) -> None:
-    """Raise `SqlModelError` when a model reads, or refers to, a table that nobody makes."""
+def refuse_unknown_reads(
+    models: Mapping[str, SqlModel], *, known: Iterable[str], checks: Iterable[SqlCheck] = ()
+) -> None:
+    """Raise `SqlModelError` when a model or a check reads, or refers to, a table that nobody makes."""
     everything = {*models, *known}
-    for model in models.values():
-        for table in sorted((model.reads | model.refers_to) - everything):
-            raise SqlModelError(_unknown_table(model.path, table, everything))
+    wanted = [(m.path, m.reads | m.refers_to) for m in models.values()] + [(c.path, c.reads) for c in checks]
+    for path, tables in wanted:
+        for table in sorted(tables - everything):
+            raise SqlModelError(_unknown_table(path, table, everything))
 
 
 def upstream_columns(model: SqlModel, *, schema: Mapping[str, Iterable[str]]) -> dict[str, tuple[tuple[str, str], ...]]:
@@ -318,10 +321,16 @@ def _tag_check(tag: re.Match[str], *, name: str, path: str) -> ColumnCheck:
 
 def _refuse_unfit(model: SqlModel) -> None:
     """Read everything lazily computed once, so that a mistake shows at load and not in the middle of a run."""
+    _ = (model.checks, model.reads, model.refers_to, model.description)
+    _refuse_unfit_columns(model)
+    _refuse_unfit_kind(model)
+    _refuse_unfit_partition(model)
+
+
+def _refuse_unfit_columns(model: SqlModel) -> None:
     names = [c.name for c in model.columns]
     if repeated := sorted({n for n in names if names.count(n) > 1}):
         raise SqlModelError(f"{model.path} returns the columns {repeated} twice. Give each column a name of its own.")
-    _refuse_unknown_kind(model)
     for column in (*model.grain, *filter(None, [model.partition_column])):
         if column not in names:
             close = difflib.get_close_matches(column, names, n=1)
@@ -329,26 +338,34 @@ def _refuse_unfit(model: SqlModel) -> None:
             raise SqlModelError(
                 f"{model.path}: header names column {column!r}, which the SELECT does not return.{hint}"
             )
+
+
+def _refuse_unfit_kind(model: SqlModel) -> None:
+    kind = model.headers.get("kind", "table")
+    if kind not in ("table", "view") or (kind == "view" and model.partition_column):
+        raise SqlModelError(
+            f"{model.path} says kind {kind!r}{' and a partition' if model.partition_column else ''}; wanted "
+            f"'-- kind: view' without a '-- partition:' line, or no such line at all for a table."
+        )
+
+
+def _refuse_unfit_partition(model: SqlModel) -> None:
     unknown = model.parameters - {"start", "end"}
     if unknown or (model.parameters and model.kind != "partition"):
         raise SqlModelError(
             f"{model.path} uses the parameters {sorted(model.parameters)}; only $start and $end exist, and only "
             f"in a file with a '-- partition: column' line."
         )
-    if model.kind == "partition" and "start" not in model.parameters:
+    day = model.partition_column
+    if day and "start" not in model.parameters:
         raise SqlModelError(
-            f"{model.path} is partitioned by {model.partition_column}, but returns the same rows whatever the day. "
-            f"Keep the rows of the day: where {model.partition_column} >= $start and {model.partition_column} < $end."
+            f"{model.path} is partitioned by {day}, but returns the same rows whatever the day. "
+            f"Keep the rows of the day: where {day} >= $start and {day} < $end."
         )
-    _ = (model.checks, model.reads, model.refers_to, model.description)
-
-
-def _refuse_unknown_kind(model: SqlModel) -> None:
-    kind = model.headers.get("kind", model.kind)
-    if kind not in ("table", "view") or (kind == "view" and model.partition_column):
+    if model.is_snapshot and day not in model.grain:
         raise SqlModelError(
-            f"{model.path} says kind {kind!r}{' and a partition' if model.partition_column else ''}; wanted "
-            f"'-- kind: view' without a '-- partition:' line, or no such line at all for a table."
+            f"{model.path} has rows of many days, each named by {day}, but its grain leaves the day out. "
+            f'Write "-- grain: {day}, {", ".join(model.grain)}".'
         )
 
 
@@ -374,10 +391,7 @@ def _check(path: Path, *, folder: Path, known: list[str]) -> SqlCheck:
     severity = headers.get("severity", "error")
     if severity not in ("error", "warn"):
         raise SqlModelError(f"{shown} says severity {severity!r}; wanted error or warn, or no such line (error).")
-    check = SqlCheck(path.stem, shown, sql, table, severity, words)  # type: ignore[arg-type]
-    for stranger in sorted(check.reads - set(known)):
-        raise SqlModelError(_unknown_table(shown, stranger, known))
-    return check
+    return SqlCheck(path.stem, shown, sql, table, severity, words)  # type: ignore[arg-type]
 
 
 def _unknown_table(path: str, table: str, known: Iterable[str]) -> str:

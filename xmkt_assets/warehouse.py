@@ -121,12 +121,23 @@ class Lake:
         with self.session() as session:
             return session.read(query, **params)
 
-    def replace(self, table: str, rows: pl.DataFrame, *, where: Mapping[str, object] | None = None) -> Written:
-        """Replace the rows of `table` equal to `where` (None = the whole table) in one transaction."""
+    def replace(
+        self,
+        table: str,
+        rows: pl.DataFrame,
+        *,
+        where: Mapping[str, object] | None = None,
+        description: str = "",
+        columns: Mapping[str, str] | None = None,
+    ) -> Written:
+        """Replace the rows of `table` equal to `where` (None = the whole table) in one transaction.
+
+        `description` and `columns` (name → meaning) become comments where the table is made.
+        """
         scope: Scope = Whole() if where is None else Equal(tuple(where.items()))
         with self.session() as session:
             session.stage_rows("staged_rows", rows)
-            return session.commit([Replace(table, "staged_rows", scope)])[0]
+            return session.commit([Replace(table, "staged_rows", scope, description, columns or {})])[0]
 
     def snapshot_id(self) -> int:
         with self.session() as session:

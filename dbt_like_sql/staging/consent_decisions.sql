@@ -20,7 +20,8 @@ newest as (
         c.expires_on,
         c.partner || ':' || c.consent_id as consent_id,
         row_number() over (
-            partition by c.partner, c.subject_id, c.purpose order by c.decided_at desc, c.consent_id desc
+            partition by c.partner, c.subject_id, c.purpose
+            order by c.decided_at desc, case when c.decision = 'withdrawn' then 0 else 1 end, c.consent_id desc
         ) as recency
     from staging.consents as c
     inner join staging.identities as i on c.partner = i.partner and c.subject_id = i.subject_id

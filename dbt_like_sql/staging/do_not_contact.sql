@@ -7,7 +7,8 @@ with newest as (
         o.channel,
         o.decision,
         row_number() over (
-            partition by o.partner, o.subject_id, o.channel order by o.decided_at desc, o.optout_id desc
+            partition by o.partner, o.subject_id, o.channel
+            order by o.decided_at desc, case when o.decision = 'opted_out' then 0 else 1 end, o.optout_id desc
         ) as recency
     from staging.contact_optouts as o
     inner join staging.identities as i on o.partner = i.partner and o.subject_id = i.subject_id

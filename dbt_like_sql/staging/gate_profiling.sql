@@ -17,4 +17,4 @@ select
 from staging.consent_decisions as d
 inner join staging.identities as i on d.person_id = i.person_id
 inner join staging.people as g on d.person_id = g.person_id
-where d.as_of_on = cast($start as date) and d.purpose = 'profiling' and d.is_allowed
+where d.as_of_on = cast($start as date) and d.purpose = 'profiling' and d.is_allowed and i.known_at < $end

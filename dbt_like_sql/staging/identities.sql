@@ -74,6 +74,7 @@ select
         when p.is_by_phone is null then 'none'
         when p.is_by_phone = 1 then 'phone'
         else 'email'
-    end as linked_by -- Which hash joined the two firms' accounts @accepted(none, phone, email)
+    end as linked_by, -- Which hash joined the two firms' accounts @accepted(none, phone, email)
+    a.known_at -- When the firm opened the account (UTC) @not_null
 from accounts as a
 left join paired as p on a.partner = p.partner and a.subject_id = p.subject_id

@@ -58,7 +58,8 @@ def experiment_results(warehouse: Warehouse) -> dg.MaterializeResult:
         "results": markdown_table(shown.sort("campaign_id", "arm", "is_goal", descending=[False, False, True])),
         **{f"effects_{name}": _effects_picture(name, part) for name, part in _by_campaign(rows)},
     }
-    return materialised(written, rows, read_snapshot_id=read_snapshot, metadata=metadata)
+    meanings = _meanings(tables.RESULTS_COLUMNS)
+    return materialised(written, rows, read_snapshot_id=read_snapshot, metadata=metadata, columns=meanings)
 
 
 @dg.asset(
@@ -86,7 +87,8 @@ def uplift_curves(config: UpliftConfig, warehouse: Warehouse) -> dg.MaterializeR
         "how_qini_is_defined": "area between curve and random order, per treated person, not normalised (Radcliffe)",
         **_curve_pictures(rows, people),
     }
-    return materialised(written, rows, read_snapshot_id=read_snapshot, metadata=metadata)
+    meanings = _meanings(tables.CURVES_COLUMNS)
+    return materialised(written, rows, read_snapshot_id=read_snapshot, metadata=metadata, columns=meanings)
 
 
 def _features(warehouse: Warehouse, people: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -101,10 +103,14 @@ def _features(warehouse: Warehouse, people: pl.DataFrame) -> dict[str, pl.DataFr
 def _write(
     warehouse: Warehouse, table: str, rows: pl.DataFrame, description: str, columns: dict[str, tuple[Any, str]]
 ) -> Written:
-    meanings = {name: meaning for name, (_, meaning) in columns.items()}
+    meanings = _meanings(columns)
     with warehouse.session() as session:
         session.stage_rows("new_rows", rows)
         return session.commit([Replace(table, "new_rows", Whole(), description, meanings)])[0]
+
+
+def _meanings(columns: dict[str, tuple[Any, str]]) -> dict[str, str]:
+    return {name: meaning for name, (_, meaning) in columns.items()}
 
 
 def _by_campaign(rows: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:

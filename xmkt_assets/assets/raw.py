@@ -16,7 +16,7 @@ from xmkt_assets.partitions import DAYS, days_of
 from xmkt_assets.raw.landing import take_inventory
 from xmkt_assets.raw.load import LEDGER, LEDGER_SCHEMA, QUARANTINE, QUARANTINE_SCHEMA, FeedLoad, empty_feed, load_feed
 from xmkt_assets.resources import PartnerDrops, Warehouse
-from xmkt_assets.warehouse import Replace, Session, Whole, Written
+from xmkt_assets.warehouse import Equal, Replace, Session, Written
 
 OWNERS = ["team:data-engineering"]
 MANY_SHARE = 0.01
@@ -143,8 +143,9 @@ def _untouched(session: Session, contract: Contract) -> Written:
         session.stage_rows("no_ledger", pl.DataFrame(schema=LEDGER_SCHEMA))
         session.stage_rows("no_quarantine", pl.DataFrame(schema=QUARANTINE_SCHEMA))
         books = [(LEDGER, "no_ledger"), (QUARANTINE, "no_quarantine")]
-        first = [Replace(name, staged, Whole()) for name, staged in books if name not in session.tables()]
-        return session.commit([Replace(table, "new_rows", Whole(), contract.description), *first])[0]
+        nothing = Equal((("dt", []),))  # a run that made and filled them meanwhile loses no row
+        first = [Replace(name, staged, nothing) for name, staged in books if name not in session.tables()]
+        return session.commit([Replace(table, "new_rows", nothing, contract.description), *first])[0]
     return Written(table, session.snapshot_id(), 0)
 
 

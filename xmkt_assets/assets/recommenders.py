@@ -19,6 +19,7 @@ from xmkt_assets.recommenders.charts import leaderboard_figure, leaderboard_tabl
 from xmkt_assets.recommenders.evaluate import Evaluation, NotApplicable, evaluate, not_applicable_leaderboard, split
 from xmkt_assets.recommenders.promote import Decision, decide
 from xmkt_assets.recommenders.reasons import with_reasons
+from xmkt_assets.recommenders.tables import MEANINGS
 from xmkt_assets.recommenders.targets import COURSES, PRODUCTS, Target
 from xmkt_assets.resources import Tracking, Warehouse
 from xmkt_assets.tracking import TrackedRun, run_tags
@@ -254,9 +255,10 @@ class _Step:
         """Replace this day's rows of a table of the target; `rows` get as_of_on in front."""
         name = f"recommenders.{self.target.name}_{table}"
         dated = rows.select(pl.lit(self.day).alias("as_of_on"), pl.all())
-        written = self.warehouse.replace(name, dated, where={"as_of_on": self.day})
+        meaning = MEANINGS[table]
+        written = self.warehouse.replace(name, dated, where={"as_of_on": self.day}, **meaning._asdict())
         shown = {"dagster/partition_row_count": dated.height, **({} if run is None else self._link(run)), **metadata}
-        return materialised(written, dated, read_snapshot_id=self.snapshot_id, metadata=shown)
+        return materialised(written, dated, read_snapshot_id=self.snapshot_id, metadata=shown, columns=meaning.columns)
 
     def _link(self, run: TrackedRun) -> dict[str, object]:
         url = self.tracking.ui_url(run.run_id, self.target.experiment)

@@ -10,7 +10,7 @@ import polars as pl
 from xmkt_assets.materialisation import markdown_table, materialised, picture
 from xmkt_assets.partitions import DAYS
 from xmkt_assets.resources import Tracking, Warehouse
-from xmkt_assets.segments import clusters, pictures, risk
+from xmkt_assets.segments import clusters, pictures, risk, tables
 from xmkt_assets.segments.intervals import Interval
 from xmkt_assets.tracking import TrackedRun, run_tags
 
@@ -61,7 +61,13 @@ def person_clusters(
         run.figure("group_sizes.png", sizes)
         version = _register(tracking, run, name="value_clusters", model=found.model, tags=tags)
     rows = _dated(found.people, day=day, version=version)
-    written = warehouse.replace("segments.person_clusters", rows, where={"as_of_on": day})
+    written = warehouse.replace(
+        "segments.person_clusters",
+        rows,
+        where={"as_of_on": day},
+        description=tables.CLUSTERS_DESCRIPTION,
+        columns=tables.CLUSTERS_COLUMNS,
+    )
     metadata = {
         **_logged(tracking, run, version=version, reason=found.reason, rows=rows),
         "groups": dg.MetadataValue.md(clusters.in_words(found.groups)),
@@ -69,7 +75,7 @@ def person_clusters(
         "silhouette": str(found.silhouette or "not applicable"),
         "stability": str(found.stability or "not applicable"),
     }
-    return materialised(written, rows, read_snapshot_id=snapshot_id, metadata=metadata)
+    return materialised(written, rows, read_snapshot_id=snapshot_id, metadata=metadata, columns=tables.CLUSTERS_COLUMNS)
 
 
 @dg.asset(
@@ -103,12 +109,18 @@ def claim_risk(
             run.figure("calibration.png", pictures.calibration(found.report))
         version = _register(tracking, run, name="claim_risk", model=found.model, tags=tags)
     rows = _dated(found.scores, day=day, version=version)
-    written = warehouse.replace("segments.claim_risk", rows, where={"as_of_on": day})
+    written = warehouse.replace(
+        "segments.claim_risk",
+        rows,
+        where={"as_of_on": day},
+        description=tables.RISK_DESCRIPTION,
+        columns=tables.RISK_COLUMNS,
+    )
     metadata = {
         **_logged(tracking, run, version=version, reason=found.reason, rows=rows),
         **_risk_metadata(found),
     }
-    return materialised(written, rows, read_snapshot_id=snapshot_id, metadata=metadata)
+    return materialised(written, rows, read_snapshot_id=snapshot_id, metadata=metadata, columns=tables.RISK_COLUMNS)
 
 
 def _register(

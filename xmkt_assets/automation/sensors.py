@@ -1,6 +1,7 @@
 """Sensors: what a change starts. New partner files → load → retrain → evaluate and publish; new plans → lists.
 
-Each run key carries the content that asked for it: the same files never run twice, corrected ones run again.
+Each run key carries the content that asked for it and the run it follows: the same files never run twice, corrected
+ones run again, also when they go back to an earlier content (Dagster drops a run key it has ever seen).
 """
 
 import hashlib
@@ -32,13 +33,14 @@ def drop_sensor(load: AssetJob) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, warehouse: Warehouse, drops: PartnerDrops
     ) -> dg.SensorResult | dg.SkipReason:
         """Looks through the landing folder; a day whose files differ from the ledger is loaded (again)."""
-        arrivals = _look(context.cursor, warehouse, drops)
+        ledger = _ledger(warehouse)
+        arrivals = _look(context, ledger, drops)
         if not arrivals.due:
             context.update_cursor(json.dumps(arrivals.seen))
             return dg.SkipReason("No new or corrected partner files for a day that is over.")
         spans = contiguous(list(arrivals.due))
         return dg.SensorResult(
-            [_load_request(first, last, arrivals) for first, last in spans], cursor=json.dumps(arrivals.seen)
+            [_load_request(first, last, arrivals, ledger) for first, last in spans], cursor=json.dumps(arrivals.seen)
         )
 
     return new_partner_drops
@@ -57,14 +59,12 @@ def plan_sensor(plan: AssetJob) -> dg.SensorDefinition:
         changed = [name for name, content in plans.items() if seen.get(name) != content]
         if not changed:
             return dg.SkipReason("No new or changed campaign plan.")
-        unplanned = [name for name in changed if not _has_run(context.instance, plan_tags(name, plans[name]))]
+        newest = {name: _newest_plan_run(context.instance, name) for name in changed}
+        unplanned = [name for name in changed if not _was_made(newest[name], plan_tags(name, plans[name]))]
         if not unplanned:
             context.update_cursor(json.dumps(plans))
             return dg.SkipReason("Every plan has been made into a list as it stands.")
-        requests = [
-            dg.RunRequest(run_key=f"{name}:{plans[name]}", partition_key=name, tags=plan_tags(name, plans[name]))
-            for name in unplanned
-        ]
+        requests = [_plan_request(name, plans[name], newest[name]) for name in unplanned]
         added = [CAMPAIGNS.build_add_request(unplanned)]
         return dg.SensorResult(requests, dynamic_partitions_requests=added, cursor=json.dumps(plans))
 
@@ -121,7 +121,7 @@ def tell_of_failures(context: dg.RunFailureSensorContext, warehouse: Warehouse) 
     line = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "job": run.job_name,
-        "partition": run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start"),
+        "partition": _partition(run),
         "run_id": run.run_id,
         "error": context.failure_event.message,
         "step_errors": [_step_error(event) for event in context.get_step_failure_events()],
@@ -150,23 +150,35 @@ def newest_day(warehouse: Warehouse) -> date | None:
     return found[0] if found.len() else None
 
 
-def _look(cursor: str | None, warehouse: Warehouse, drops: PartnerDrops) -> Arrivals:
-    ledger = pl.DataFrame(schema={"dt": pl.Date, "source_file": pl.String, "sha256": pl.String})
-    if LEDGER in warehouse.lake.tables():
-        ledger = warehouse.read(f"select dt, source_file, sha256 from {LEDGER}")
-    last_key = DAYS.get_last_partition_key()
+def _ledger(warehouse: Warehouse) -> pl.DataFrame:
+    """What has been loaded, and by which run: one row per file."""
+    if LEDGER not in warehouse.lake.tables():
+        return pl.DataFrame(schema={"dt": pl.Date, **dict.fromkeys(("source_file", "sha256", "run_id"), pl.String)})
+    return warehouse.read(f"select dt, source_file, sha256, run_id from {LEDGER}")
+
+
+def _look(context: dg.SensorEvaluationContext, ledger: pl.DataFrame, drops: PartnerDrops) -> Arrivals:
+    """Days that are due among the partitions there are: not before the first, not before a day is over."""
+    first_day, last_key = date.fromisoformat(str(DAYS.get_first_partition_key())), DAYS.get_last_partition_key()
+    files = take_inventory(drops.folder, contracts()).files
+    if early := sorted({f.dt for f in files if f.dt < first_day}):
+        context.log.warning(
+            f"Partner files of {len(early)} days ({early[0]} to {early[-1]}) lie before {first_day}, the first day of "
+            f"this home, and are not loaded. Set XMKT_START_ON, or start_on in settings.yaml, to {early[0]}; restart."
+        )
     return find_arrivals(
-        take_inventory(drops.folder, contracts()).files,
+        [f for f in files if f.dt >= first_day],
         ledger,
-        seen=json.loads(cursor or "{}"),
+        seen=json.loads(context.cursor or "{}"),
         last_day=date.fromisoformat(last_key) if last_key else date.min,
         settled_before_ns=time.time_ns() - int(drops.settle_seconds * 1e9),
     )
 
 
-def _load_request(first: date, last: date, arrivals: Arrivals) -> dg.RunRequest:
+def _load_request(first: date, last: date, arrivals: Arrivals, ledger: pl.DataFrame) -> dg.RunRequest:
     days = [first + timedelta(days=i) for i in range((last - first).days + 1)]
-    content = hashlib.sha256("".join(arrivals.due[d] for d in days).encode()).hexdigest()[:16]
+    follows = ledger.filter(pl.col("dt").is_in(days))["run_id"].unique().sort()
+    content = _mark("".join([*(arrivals.due[d] for d in days), *follows]).encode())
     if first == last:
         return dg.RunRequest(run_key=f"{first}:{content}", partition_key=first.isoformat())
     return dg.RunRequest(run_key=f"{first}..{last}:{content}", tags=range_tags(first, last))
@@ -189,10 +201,30 @@ def plan_tags(campaign: str, content: str) -> dict[str, str]:
     return {"xmkt/plan": f"{campaign}:{content}"}
 
 
-def _has_run(instance: dg.DagsterInstance, tags: dict[str, str]) -> bool:
-    return bool(instance.get_run_records(dg.RunsFilter(tags=tags), limit=1))
-
-
 def content_mark(path: Path) -> str:
     """Short hash of a plan file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return _mark(path.read_bytes())
+
+
+def _newest_plan_run(instance: dg.DagsterInstance, campaign: str) -> dg.DagsterRun | None:
+    found = instance.get_runs(dg.RunsFilter(job_name=PLAN, tags={"dagster/partition": campaign}), limit=1)
+    return found[0] if found else None
+
+
+def _was_made(newest: dg.DagsterRun | None, tags: dict[str, str]) -> bool:
+    return newest is not None and tags.items() <= newest.tags.items()
+
+
+def _plan_request(name: str, content: str, newest: dg.DagsterRun | None) -> dg.RunRequest:
+    follows = newest.run_id if newest else "first"
+    return dg.RunRequest(run_key=f"{name}:{content}:{follows}", partition_key=name, tags=plan_tags(name, content))
+
+
+def _partition(run: dg.DagsterRun) -> str | None:
+    """The partition of a run in words: a key, a range of days, or None."""
+    first, last = (run.tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
+    return run.tags.get("dagster/partition") or (f"{first}..{last}" if first else None)
+
+
+def _mark(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
