@@ -46,8 +46,9 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
     @staticmethod
     def _newest_per_asset(events: Sequence[EventLogEntry], ids: Sequence[int]) -> list[tuple[EventLogEntry, int]]:
         """The last event of each asset and kind: the row an asset keeps is overwritten by every later one."""
-        last = {}
+        last: dict[object, tuple[EventLogEntry, int]] = {}
         for event, event_id in zip(events, ids, strict=True):
             key = event.dagster_event.asset_key if event.dagster_event else None
+            last.pop((key, event.dagster_event_type), None)  # so that the order stays that of the last events
             last[key, event.dagster_event_type] = (event, event_id)
         return list(last.values())

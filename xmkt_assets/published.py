@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import duckdb
 
-from xmkt_assets.warehouse import attach_sql
+from xmkt_assets.warehouse import attach_sql, literal
 
 SCHEMAS: Final = ("segments", "recommenders", "campaigns", "evaluation")
 ALSO: Final = ("raw.file_ledger", "staging.courses", "staging.products")
@@ -30,12 +30,21 @@ def publish(lake_root: Path, target: Path) -> Published:
     """Copy the finished tables of the lake's newest snapshot to `target`, replacing it atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f".{target.name}.{os.getpid()}.building")
-    building.unlink(missing_ok=True)
+    _remove(building)
+    try:
+        done = _build(lake_root, building)
+        os.replace(building, target)
+    finally:
+        _remove(building)
+    return done._replace(path=target)
+
+
+def _build(lake_root: Path, building: Path) -> Published:
     connection = duckdb.connect()
     try:
         for statement in attach_sql(lake_root, read_only=True):
             connection.execute(statement)
-        connection.execute(f"attach '{_quoted(building)}' as out")
+        connection.execute(f"attach {literal(building)} as out")
         connection.execute("begin transaction")  # every table is copied from one and the same snapshot
         row = connection.execute("select id from ducklake_current_snapshot('lake')").fetchone()
         snapshot_id = int(row[0]) if row else 0
@@ -46,8 +55,12 @@ def publish(lake_root: Path, target: Path) -> Published:
         connection.execute("detach out")
     finally:
         connection.close()
-    os.replace(building, target)
-    return Published(target, snapshot_id, counts)
+    return Published(building, snapshot_id, counts)
+
+
+def _remove(building: Path) -> None:
+    for path in (building, building.with_name(f"{building.name}.wal")):
+        path.unlink(missing_ok=True)
 
 
 def _finished(connection: duckdb.DuckDBPyConnection) -> list[str]:
@@ -73,10 +86,10 @@ def _comments(connection: duckdb.DuckDBPyConnection, table: str) -> Iterable[str
     where = f"database_name = 'lake' and schema_name = '{schema}' and table_name = '{name}'"
     for (comment,) in connection.execute(f"select comment from duckdb_tables() where {where}").fetchall():
         if comment:
-            yield f"comment on table out.{table} is '{_quoted(comment)}'"
+            yield f"comment on table out.{table} is {literal(comment)}"
     columns = f"select column_name, comment from duckdb_columns() where {where} and comment is not null"
     for column, comment in connection.execute(columns).fetchall():
-        yield f"comment on column out.{table}.{column} is '{_quoted(comment)}'"
+        yield f"comment on column out.{table}.{column} is {literal(comment)}"
 
 
 def _write_catalog(
@@ -92,7 +105,3 @@ def _write_catalog(
             "where database_name = 'lake' and schema_name = $schema and table_name = $table",
             {"name": name, "rows": rows, "snapshot": snapshot_id, "schema": schema, "table": table},
         )
-
-
-def _quoted(text: object) -> str:
-    return str(text).replace("'", "''")

@@ -114,9 +114,9 @@ def _materialise(
     days = [date.fromisoformat(key) for key in context.partition_keys] if model.kind == "partition" else []
     read_snapshot = session.snapshot_id()
     try:
-        _stage(session, model, days)
+        stage(session, model, days)
         audits = audit(session, model, days)
-    except (duckdb.CatalogException, duckdb.BinderException) as error:
+    except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
         raise dg.Failure(_explain(model, error)) from error
     if any(a.broken for a in audits):
         yield from _check_results(model, audits)
@@ -133,7 +133,7 @@ def _materialise(
     )
 
 
-def _stage(session: Session, model: SqlModel, days: Sequence[date]) -> None:
+def stage(session: Session, model: SqlModel, days: Sequence[date]) -> None:
     """Compute the new rows. An event table takes the whole range in one query, a snapshot one query a day."""
     if not days:
         session.stage(STAGED, model.sql)

@@ -241,10 +241,12 @@ def refuse_unknown_reads(
 ) -> None:
     """Raise `SqlModelError` when a model or a check reads, or refers to, a table that nobody makes."""
     everything = {*models, *known}
-    wanted = [(m.path, m.reads | m.refers_to) for m in models.values()] + [(c.path, c.reads) for c in checks]
-    for path, tables in wanted:
-        for table in sorted(tables - everything):
-            raise SqlModelError(_unknown_table(path, table, everything))
+    for model in models.values():
+        for table in sorted((model.reads | model.refers_to) - everything):
+            raise SqlModelError(_unknown_table(model.path, table, everything - {model.table}))
+    for check in checks:
+        for table in sorted(check.reads - everything):
+            raise SqlModelError(_unknown_table(check.path, table, everything))
 
 
 def upstream_columns(model: SqlModel, *, schema: Mapping[str, Iterable[str]]) -> dict[str, tuple[tuple[str, str], ...]]:

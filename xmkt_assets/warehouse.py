@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -88,12 +88,13 @@ def extension_path(name: str) -> str:
 
 def attach_sql(root: Path, *, read_only: bool) -> tuple[str, ...]:
     """Statements that open the lake under `root` in any DuckDB 1.5.5 shell, the analyst's included."""
-    loads = tuple(f"LOAD '{extension_path(name)}'" for name in EXTENSIONS)
+    loads = tuple(f"LOAD {literal(extension_path(name))}" for name in EXTENSIONS)
     # The catalog remembers where its files lay; overriding it keeps a moved or copied home readable.
-    options = [f"DATA_PATH '{root / 'data'}'", "OVERRIDE_DATA_PATH true"]
+    options = [f"DATA_PATH {literal(root / 'data')}", "OVERRIDE_DATA_PATH true"]
     options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 5000"]
     options += ["READ_ONLY"] if read_only else []
-    attach = f"ATTACH 'ducklake:sqlite:{root / 'catalog.sqlite'}' AS lake ({', '.join(options)})"
+    catalog = literal(f"ducklake:sqlite:{root / 'catalog.sqlite'}")
+    attach = f"ATTACH {catalog} AS lake ({', '.join(options)})"
     return (*loads, "SET TimeZone = 'UTC'", attach, "USE lake")
 
 
@@ -112,6 +113,8 @@ class Lake:
         try:
             connection.execute("USE lake")
             connection.execute("SET TimeZone = 'UTC'")
+            # A table that does not exist yet must not be answered by a Python variable of its name.
+            connection.execute("SET python_enable_replacements = false")
             yield Session(connection, self.root)
         finally:
             connection.close()
@@ -135,6 +138,10 @@ class Lake:
         `description` and `columns` (name → meaning) become comments where the table is made.
         """
         scope: Scope = Whole() if where is None else Equal(tuple(where.items()))
+        if where is not None and (untyped := [name for name, kind in rows.schema.items() if kind == pl.Null]):
+            raise WarehouseError(
+                f"{table}: the columns {untyped} hold only nulls and no type. Cast them to their type."
+            )
         with self.session() as session:
             session.stage_rows("staged_rows", rows)
             return session.commit([Replace(table, "staged_rows", scope, description, columns or {})])[0]
@@ -181,6 +188,8 @@ class Session:
 
     def commit(self, changes: Sequence[Replace]) -> list[Written]:
         """Apply every change in ONE transaction under the write lock; all or nothing becomes visible."""
+        for change in changes:
+            self._refuse_rows_outside(change)
         with self._transaction():
             counts = [self._apply(change) for change in changes]
         return [Written(c.table, self._committed, n) for c, n in zip(changes, counts, strict=True)]
@@ -208,7 +217,8 @@ class Session:
                 self.connection.execute("commit")
                 self._committed = self.snapshot_id()  # still under the lock, so it is this commit's own
             except BaseException:
-                self.connection.execute("rollback")
+                with suppress(duckdb.TransactionException):  # a failed commit has rolled back by itself
+                    self.connection.execute("rollback")
                 raise
 
     def _apply(self, change: Replace) -> int:
@@ -229,12 +239,27 @@ class Session:
         row = execute(f"select count(*) from {change.staged}").fetchone()
         return int(row[0]) if row else 0
 
+    def _refuse_rows_outside(self, change: Replace) -> None:
+        """Rows outside the slice that is replaced would stay, and double, with every further run."""
+        condition, values = _condition(change.scope)
+        if not condition:
+            return
+        outside = f"select count(*) from {change.staged} where not coalesce({condition}, false)"
+        row = self.connection.execute(outside, values).fetchone()
+        if row and row[0]:
+            raise WarehouseError(
+                f"{row[0]} new rows of {change.table} lie outside the slice they replace ({str(change.scope)[:200]}). "
+                f"Leave them out, or replace the slice they belong to; nothing was written."
+            )
+
     def _fit_columns(self, change: Replace, existing: Mapping[str, str]) -> None:
         """New columns are added, so that history keeps its rows; a changed type is refused by name."""
         staged = self.columns(change.staged)
         for name, kind in staged.items():
             if name not in existing:
                 self.connection.execute(f"alter table {change.table} add column {name} {kind}")
+                if name in change.columns:
+                    _comment_column(self.connection.execute, change, name)
             elif existing[name] != kind:
                 raise WarehouseError(
                     f"{change.table}.{name} holds {existing[name]}, the new rows bring {kind}. Cast the column to "
@@ -315,19 +340,26 @@ def _condition(scope: Scope) -> tuple[str, dict[str, object]]:
             return f"{column} >= $start and {column} < $end", {"start": start, "end": end}
         case Equal(values):
             terms = [_term(column, value, f"value_{i}") for i, (column, value) in enumerate(values)]
-            return " and ".join(terms), {f"value_{i}": value for i, (_, value) in enumerate(values)}
+            return " and ".join(terms), {f"value_{i}": v for i, (_, v) in enumerate(values) if v is not None}
 
 
 def _term(column: str, value: object, name: str) -> str:
+    if value is None:
+        return f"{column} is null"
     return f"{column} in (select unnest(${name}))" if isinstance(value, list) else f"{column} = ${name}"
 
 
 def _comment(execute: Callable[[str], object], change: Replace) -> None:
     if change.description:
-        execute(f"comment on table {change.table} is {_literal(change.description)}")
-    for column, meaning in change.columns.items():
-        execute(f"comment on column {change.table}.{column} is {_literal(meaning)}")
+        execute(f"comment on table {change.table} is {literal(change.description)}")
+    for column in change.columns:
+        _comment_column(execute, change, column)
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _comment_column(execute: Callable[[str], object], change: Replace, column: str) -> None:
+    execute(f"comment on column {change.table}.{column} is {literal(change.columns[column])}")
+
+
+def literal(text: object) -> str:
+    """`text` as a SQL string."""
+    return "'" + str(text).replace("'", "''") + "'"

@@ -28,18 +28,26 @@ def run_model(table: str, inputs: Mapping[str, Rows], *, day: date | None = None
     model = read_model(table)
     missing = model.reads - inputs.keys()
     assert not missing, f"{table} also reads {sorted(missing)}: give rows (or an empty frame) for them"
-    con = duckdb.connect()
-    con.execute("set TimeZone='UTC'")
-    for name, rows in inputs.items():
-        frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(list(rows), infer_schema_length=None)
-        con.execute(f"create schema if not exists {name.split('.')[0]}")
-        con.register("given", frame)
-        con.execute(f"create table {name} as select * from given")
-        con.unregister("given")
-    params = {}
-    if model.parameters:
-        assert day is not None, f"{table} is partitioned: give day="
-        start = datetime.combine(day, time())
-        params = {k: v for k, v in {"start": start, "end": start + timedelta(days=1)}.items() if k in model.parameters}
-    frame = con.sql(model.sql, params=params).pl() if params else con.sql(model.sql).pl()
+    with duckdb.connect(config={"threads": "1"}) as con:
+        con.execute("set TimeZone='UTC'")
+        for name, rows in inputs.items():
+            _create(con, name, rows)
+        params = _bounds(model, day)
+        frame = con.sql(model.sql, params=params).pl() if params else con.sql(model.sql).pl()
     return frame.sort(list(model.grain))
+
+
+def _create(con: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
+    frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(list(rows), infer_schema_length=None)
+    con.execute(f"create schema if not exists {table.split('.', maxsplit=1)[0]}")
+    con.register("given", frame)
+    con.execute(f"create table {table} as select * from given")
+    con.unregister("given")
+
+
+def _bounds(model: SqlModel, day: date | None) -> dict[str, datetime]:
+    if not model.parameters:
+        return {}
+    assert day is not None, f"{model.table} is partitioned: give day="
+    start = datetime.combine(day, time())
+    return {k: v for k, v in {"start": start, "end": start + timedelta(days=1)}.items() if k in model.parameters}

@@ -189,9 +189,9 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
 
 
 def _step_error(event: dg.DagsterEvent) -> str:
-    """What the step said itself: the innermost cause, not Dagster's wrapping of it."""
+    """What the step said itself: without Dagster's wrapping, and not the bare error behind a message for people."""
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    if error is not None and error.cls_name == "DagsterExecutionStepExecutionError" and error.cause is not None:
         error = error.cause
     return f"{event.step_key}: {error.message.strip() if error else 'no error recorded'}"
 

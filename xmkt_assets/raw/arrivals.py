@@ -1,7 +1,8 @@
 """Arrivals: which days' partner files are not in the lake as they lie now. Pure.
 
-The ledger is the truth of what has been loaded: a day is due when the names and contents of its files differ from
-the ledger's. So the same file again starts nothing, a corrected one does, and a lost cursor costs only hashing.
+The ledger is the truth of what has been loaded: a day is due when the names and contents of the files in one of its
+folders (one partner, one feed) differ from the ledger's. So the same file again starts nothing, a corrected one does,
+a lost cursor costs only hashing, and a folder that was cleared says nothing: its rows stay as they are.
 """
 
 import hashlib
@@ -32,25 +33,26 @@ def find_arrivals(
     by_day: dict[date, list[DropFile]] = {}
     for file in files:
         by_day.setdefault(file.dt, []).append(file)
-    loaded = _loaded_signatures(ledger)
+    loaded = _by_folder(ledger.select("source_file", "sha256").iter_rows())
     due, marks = {}, {}
     for day, of_day in sorted(by_day.items()):
         if day > last_day or any(f.modified_ns > settled_before_ns for f in of_day):
             continue
         mark = _quick_mark(of_day)
         if seen.get(day.isoformat()) != mark:
-            signature = _signature((f.name, content_hash(f.path)) for f in of_day)
-            if signature != loaded.get(day):
-                due[day] = signature
+            contents = [(f.name, content_hash(f.path)) for f in of_day]
+            if any(loaded.get(folder) != signature for folder, signature in _by_folder(contents).items()):
+                due[day] = _signature(contents)
         marks[day.isoformat()] = mark
     return Arrivals(due, marks)
 
 
-def _loaded_signatures(ledger: pl.DataFrame) -> dict[date, str]:
-    days: dict[date, list[tuple[str, str]]] = {}
-    for day, name, sha256 in ledger.select("dt", "source_file", "sha256").iter_rows():
-        days.setdefault(day, []).append((name, sha256))
-    return {day: _signature(pairs) for day, pairs in days.items()}
+def _by_folder(contents: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Folder → signature of its files, from (name, hash) pairs."""
+    folders: dict[str, list[tuple[str, str]]] = {}
+    for name, sha256 in contents:
+        folders.setdefault(name.rpartition("/")[0], []).append((name, sha256))
+    return {folder: _signature(pairs) for folder, pairs in folders.items()}
 
 
 def _signature(pairs: Iterable[tuple[str, str]]) -> str:

@@ -106,7 +106,9 @@ def _changes(session: Session, contract: Contract, files: Iterable[DropFile]) ->
     days: dict[str, set[date]] = {}
     for file in files:
         days.setdefault(file.partner, set()).add(file.dt)
-    return [change for partner in sorted(days) for change in _changes_of(session, contract, partner, sorted(days[partner]))]
+    return [
+        change for partner in sorted(days) for change in _changes_of(session, contract, partner, sorted(days[partner]))
+    ]
 
 
 def _changes_of(session: Session, contract: Contract, partner: str, days: list[date]) -> list[Replace]:
@@ -134,22 +136,23 @@ def _pick_rows(session: Session, contract: Contract, *, loaded_at: datetime) -> 
     """
     key = f"partner, dt, {', '.join(contract.key)}"
     session.stage(
-        "repeated_keys", f"select {key} from incoming where reason is null group by {key} having count(*) > 1"
+        "repeated_keys", f"select {key} from incoming where reason_ is null group by {key} having count(*) > 1"
     )
+    content = ", ".join(f"{name} := {name}" for name in contract.column_names)
     version = f"{contract.version_by} desc nulls last" if contract.version_by else "null"
     session.stage(
         "repeats",
-        f"select {key}, source_file, file_order, position, row({', '.join(contract.column_names)}) as content, "
-        f"row_number() over (partition by {key} order by {version}, file_order desc, position desc) as place, "
-        f"rank() over (partition by {key} order by {version}) as version_place "
-        f"from incoming semi join repeated_keys using ({key}) where reason is null",
+        f"select {key}, source_file, file_order_, position_, struct_pack({content}) as content_, "
+        f"row_number() over (partition by {key} order by {version}, file_order_ desc, position_ desc) as place_, "
+        f"rank() over (partition by {key} order by {version}) as version_place_ "
+        f"from incoming semi join repeated_keys using ({key}) where reason_ is null",
     )
     session.stage(
         "new_rows",
         f"select partner, dt, {', '.join(contract.column_names)}, source_file, source_row, "
         "cast($loaded_at as timestamp) as loaded_at from numbered "
-        "anti join (from repeats where place > 1) as outdone using (file_order, position) "
-        "where reason is null order by dt, partner",
+        "anti join (from repeats where place_ > 1) as outdone using (file_order_, position_) "
+        "where reason_ is null order by dt, partner",
         {"loaded_at": loaded_at},
     )
 
@@ -158,13 +161,14 @@ def _counts(session: Session, contract: Contract) -> dict[str, _Counts]:
     """Per file: what was read, kept, refused and repeated, and its keys that came with different contents."""
     key = f"partner, dt, {', '.join(contract.key)}"
     rows = session.connection.execute(
-        "with came as (select source_file, count(*) as n, count(reason) as refused from incoming group by source_file), "
+        "with came as (select source_file, count(*) as n, count(reason_) as refused from incoming "
+        "group by source_file), "
         "kept as (select source_file, count(*) as n from new_rows group by source_file), "
-        "again as (select source_file, count(*) filter (where place > 1) as n from repeats group by source_file), "
-        f"disputed as (select {key} from repeats where version_place = 1 group by {key} "
-        "having count(distinct content) > 1), "
+        "again as (select source_file, count(*) filter (where place_ > 1) as n from repeats group by source_file), "
+        f"disputed as (select {key} from repeats where version_place_ = 1 group by {key} "
+        "having count(distinct content_) > 1), "
         f"in_dispute as (select source_file, count(distinct row({key})) as n from repeats "
-        f"semi join disputed using ({key}) where version_place = 1 group by source_file) "
+        f"semi join disputed using ({key}) where version_place_ = 1 group by source_file) "
         "select came.source_file, came.n, coalesce(kept.n, 0), came.refused, coalesce(again.n, 0), "
         "coalesce(in_dispute.n, 0) from came left join kept using (source_file) left join again using (source_file) "
         "left join in_dispute using (source_file)"
@@ -204,12 +208,8 @@ def _status(outcome: Problem | str, counts: _Counts) -> str:
 def _note(outcome: Problem | str, counts: _Counts) -> str:
     if isinstance(outcome, Problem):
         return outcome.note
-    disputed = (
-        f"{counts.disputed_keys} keys were delivered more than once that day with different contents; the last was kept."
-        if counts.disputed_keys
-        else ""
-    )
-    return f"{outcome}{disputed}".strip()
+    disputed = f"keys delivered with different contents: {counts.disputed_keys}; the last of each was kept."
+    return f"{outcome}{disputed if counts.disputed_keys else ''}".strip()
 
 
 def _stage_quarantine(
@@ -226,8 +226,8 @@ def _stage_quarantine(
     session.stage(
         "new_quarantine",
         "select f.partner, $feed as feed, f.dt, q.source_file, q.source_row, q.reason, q.raw_text, $run_id as run_id, "
-        "cast($loaded_at as timestamp) as quarantined_at from (select source_file, source_row, reason, raw_text "
-        "from numbered where reason is not null union all from unread_files) as q "
+        "cast($loaded_at as timestamp) as quarantined_at from (select source_file, source_row, reason_ as reason, "
+        "raw_text_ as raw_text from numbered where reason_ is not null union all from unread_files) as q "
         "inner join drop_files as f on q.source_file = f.source_file order by q.source_file, q.source_row",
         {"feed": contract.feed, "run_id": run_id, "loaded_at": loaded_at},
     )

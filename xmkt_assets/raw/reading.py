@@ -26,7 +26,7 @@ from xmkt_assets.warehouse import Session, literal
 
 # No JSON of a machine's making holds this character, so a whole JSON line arrives as one column.
 _NEVER: Final = "E'\\x01'"
-_PATH: Final = "xmkt_path"
+_PATH: Final = "path_"
 _REJECTS: Final = "store_rejects = true, rejects_table = 'malformed', rejects_scan = 'malformed_scan'"
 _LONGEST_HEADER: Final = 1 << 20
 _LONGEST_LINE_KEPT: Final = 100_000
@@ -81,8 +81,8 @@ def create_incoming(session: Session, contract: Contract) -> None:
     """An empty table ``incoming`` for rows of `contract`, and one for the malformed lines that precede them."""
     typed = ", ".join(f"{c.name} {c.duckdb_type}" for c in contract.columns)
     session.connection.execute(
-        f"create or replace temp table incoming (partner VARCHAR, dt DATE, source_file VARCHAR, file_order INTEGER, "
-        f"position BIGINT, malformed_row BIGINT, {typed}, reason VARCHAR, raw_text VARCHAR); "
+        f"create or replace temp table incoming (partner VARCHAR, dt DATE, source_file VARCHAR, file_order_ INTEGER, "
+        f"position_ BIGINT, malformed_row_ BIGINT, {typed}, reason_ VARCHAR, raw_text_ VARCHAR); "
         "create or replace temp table malformed_before (source_file VARCHAR, records_before BIGINT, lines BIGINT)"
     )
 
@@ -109,26 +109,27 @@ def number_rows(session: Session) -> None:
     rank r lies at r + the malformed lines that fewer than r well-formed records precede.
     """
     session.connection.execute(
-        "create or replace temp table file_starts as select source_file, min(position) as first_position "
+        "create or replace temp table file_starts as select source_file, min(position_) as first_position "
         "from incoming group by source_file"
     )
     row = session.connection.execute("select count(*) from malformed_before").fetchone()
     before = (
-        "asof left join malformed_before as m on r.source_file = m.source_file and r.record > m.records_before"
+        "asof left join malformed_before as m on r.source_file = m.source_file and r.record_ > m.records_before"
         if row and row[0]
         else "cross join (select 0 as lines) as m"
     )
     session.connection.execute(
-        "create or replace temp view numbered as with ranked as (select i.*, i.position - s.first_position + 1 as record "
+        "create or replace temp view numbered as with ranked as "
+        "(select i.*, i.position_ - s.first_position + 1 as record_ "
         "from incoming as i inner join file_starts as s on i.source_file = s.source_file) "
-        "select r.* exclude (record), coalesce(r.malformed_row, r.record + coalesce(m.lines, 0)) as source_row "
+        "select r.* exclude (record_), coalesce(r.malformed_row_, r.record_ + coalesce(m.lines, 0)) as source_row "
         f"from ranked as r {before}"
     )
 
 
 def _file_frame(files: Sequence[DropFile]) -> pl.DataFrame:
     rows = [(str(f.path), f.partner, f.dt, f.name, order) for order, f in enumerate(files)]
-    kinds = {_PATH: pl.String, "partner": pl.String, "dt": pl.Date, "source_file": pl.String, "file_order": pl.Int32}
+    kinds = {_PATH: pl.String, "partner": pl.String, "dt": pl.Date, "source_file": pl.String, "file_order_": pl.Int32}
     return pl.DataFrame(rows, schema=kinds, orient="row")
 
 
@@ -215,7 +216,7 @@ def _json_layout(contract: Contract, path: Path) -> _Layout:
     with path.open(encoding="utf-8-sig", errors="replace") as lines:
         names = list(dict.fromkeys(n for line in itertools.islice(lines, _JSON_LINES_LOOKED_AT) for n in _fields(line)))
     declared = contract.column_names
-    broken = "case when not is_object then 'the line is no JSON object; wanted one object per line' end"
+    broken = "case when not is_object_ then 'the line is no JSON object; wanted one object per line' end"
     note = _undeclared(contract, names)
     return _Layout("jsonl", declared, frozenset(declared), note, broken, _may_keep_lines(contract, names))
 
@@ -230,13 +231,13 @@ def _fields(line: str) -> list[str]:
 
 def _json_lines(names: str, origin: str, columns: Sequence[str]) -> str:
     """Each line is read as text first, so that a line that is no JSON goes to quarantine as it came."""
-    fields = ", ".join(f"case when is_object then json_extract_string(line, '$.{c}') end as {c}" for c in columns)
+    fields = ", ".join(f"case when is_object_ then json_extract_string(line_, '$.{c}') end as {c}" for c in columns)
     return (
-        f"(select {fields}, line, is_object, {_PATH} from (select line, {_PATH}, "
-        f"case when json_valid(line) then json_type(line) = 'OBJECT' else false end as is_object "
+        f"(select {fields}, line_, is_object_, {_PATH} from (select line_, {_PATH}, "
+        f"case when json_valid(line_) then json_type(line_) = 'OBJECT' else false end as is_object_ "
         f"from read_csv({names}, {origin}, header = false, auto_detect = false, strict_mode = false, "
-        f"delim = {_NEVER}, quote = '', escape = '', columns = {{'line': 'VARCHAR'}}, {_REJECTS})) "
-        f"where line is not null)"
+        f"delim = {_NEVER}, quote = '', escape = '', columns = {{'line_': 'VARCHAR'}}, {_REJECTS})) "
+        f"where line_ is not null)"
     )
 
 
@@ -299,16 +300,17 @@ def _insert_sql(contract: Contract, layout: _Layout, paths: Sequence[Path]) -> s
     )
     typed = ", ".join(f"{typed_value(c)} as {c.name}" for c in contract.columns)
     found = ", ".join(r for c in contract.columns for r in reasons(c, contract, is_present=c.name in layout.present))
-    line = ", line, is_object" if layout.kind == "jsonl" else ""
+    line = ", line_, is_object_" if layout.kind == "jsonl" else ""
     return (
         f"insert into incoming by name "
-        f"with texts as (select row_number() over () as position, {_PATH}, {texts}{line} "
+        f"with texts as (select row_number() over () as position_, {_PATH}, {texts}{line} "
         f"from {layout.relation(paths)}), "
         f"typed as (select texts.*, {typed}, drop_files.* exclude ({_PATH}) from texts "
         f"inner join drop_files on texts.{_PATH} = drop_files.{_PATH}), "
-        f"judged as (select *, coalesce({layout.row_problem}, nullif(concat_ws('; ', {found}), '')) as reason from typed) "
-        f"select partner, dt, source_file, file_order, position, {', '.join(contract.column_names)}, reason, "
-        f"case when reason is not null then {_raw_text(contract, layout)} end as raw_text from judged"
+        f"judged as (select *, coalesce({layout.row_problem}, nullif(concat_ws('; ', {found}), '')) as reason_ "
+        f"from typed) "
+        f"select partner, dt, source_file, file_order_, position_, {', '.join(contract.column_names)}, reason_, "
+        f"case when reason_ is not null then {_raw_text(contract, layout)} end as raw_text_ from judged"
     )
 
 
@@ -316,7 +318,9 @@ def _raw_text(contract: Contract, layout: _Layout) -> str:
     """SQL: the row as it came, its declared columns only."""
     declared = "to_json({" + ", ".join(f"'{c.name}': {shown_text(c)}" for c in contract.columns) + "})"
     return (
-        f"case when is_object then {declared} else {_kept('line', layout)} end" if layout.kind == "jsonl" else declared
+        f"case when is_object_ then {declared} else {_kept('line_', layout)} end"
+        if layout.kind == "jsonl"
+        else declared
     )
 
 
@@ -346,10 +350,10 @@ def _add_malformed_lines(session: Session, layout: _Layout, files: Sequence[Drop
     session.stage_rows("counted", _counted_records(session, layout, files))
     session.connection.execute(_place_bad_lines(has_header=layout.kind == "csv"))
     session.connection.execute(
-        "insert into incoming by name select f.partner, f.dt, f.source_file, f.file_order, "
-        "b.first_row + i - 1 as malformed_row, 'malformed line: ' || "
-        "case when i = 1 then b.problem else 'swallowed by the open quote of row ' || b.first_row end as reason, "
-        f"{_kept('b.lines[i]', layout)} as raw_text from (select *, unnest(range(1, len(lines) + 1)) as i "
+        "insert into incoming by name select f.partner, f.dt, f.source_file, f.file_order_, "
+        "b.first_row + i - 1 as malformed_row_, 'malformed line: ' || "
+        "case when i = 1 then b.problem else 'swallowed by the open quote of row ' || b.first_row end as reason_, "
+        f"{_kept('b.lines[i]', layout)} as raw_text_ from (select *, unnest(range(1, len(lines) + 1)) as i "
         "from placed_lines) as b inner join drop_files as f on b.source_file = f.source_file; "
         "insert into malformed_before select source_file, records_before, max(first_row + len(lines) - 1) - "
         "records_before from placed_lines group by source_file, records_before"
@@ -368,12 +372,13 @@ def _place_bad_lines(*, has_header: bool) -> str:
         "case when is_open_quote then list_filter(string_split_regex(text, '[\\r\\n]+'), lambda x: x <> '') "
         "else [trim(text, chr(10) || chr(13))] end as lines from bad_lines as b "
         "left join counted as c on b.source_file = c.source_file and b.line = c.line) "
-        f"select *, records_before + 1 + cast(coalesce(sum(len(lines)) over {earlier}, 0) as bigint) as first_row from known"
+        f"select *, records_before + 1 + cast(coalesce(sum(len(lines)) over {earlier}, 0) as bigint) as first_row "
+        "from known"
     )
 
 
 def _counted_records(session: Session, layout: _Layout, files: Sequence[DropFile]) -> pl.DataFrame:
-    """Well-formed records before each bad line, counted here for files with bad lines and empty lines: both are rare."""
+    """Well-formed records before each bad line, counted here for files that also have empty lines: both are rare."""
     bad = session.connection.execute(
         "select source_file, line, start, strlen(text) from bad_lines order by source_file, line"
     ).fetchall()

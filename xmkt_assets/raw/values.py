@@ -1,6 +1,6 @@
 """Values: SQL that turns the text of one column into its typed value, or into the reason why it has none. Pure text.
 
-Every expression reads the column ``<name>__text`` (trimmed, null when empty) and the columns ``<name>`` beside it.
+Every expression reads the column ``<name>_text_`` (trimmed, null when empty) and the columns ``<name>`` beside it.
 Reading files is ``reading``'s work; cleaning typed values is ``dbt_like_sql/staging``'s.
 """
 
@@ -16,7 +16,7 @@ _FIRST_YEAR: Final = 1000
 
 def text_of(column: ContractColumn) -> str:
     """Name of the column that holds the text a value is made from."""
-    return f"{column.name}__text"
+    return f"{column.name}_text_"
 
 
 def typed_value(column: ContractColumn) -> str:

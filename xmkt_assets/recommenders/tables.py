@@ -24,7 +24,7 @@ MEANINGS: Final[dict[str, Meaning]] = {
         {
             **_TARGET,
             "model": "The recommender, or 'not applicable'",
-            "metric": "hr (hit rate), ndcg, mrr, map: means over cases; coverage: share of items shown; each @ its cut-off",
+            "metric": "hr (hit rate), ndcg, mrr, map: means over cases; coverage: share of items shown; with @ cut-off",
             "compared_with": "'nothing' = the metric itself; else the model over which value is the paired gain",
             "value": "The metric, or the gain; empty where not applicable",
             "ci_low": "Lower end of the 95 % bootstrap interval, people resampled",
