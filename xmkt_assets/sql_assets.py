@@ -20,6 +20,7 @@ from xmkt_assets.sql_models import ColumnCheck, SqlCheck, SqlModel, upstream_col
 from xmkt_assets.warehouse import Days, Equal, Replace, Scope, Session, Whole, Written
 
 STAGED = "staged_rows"
+PERSON_COLUMNS = {"person_id", "user_id", "customer_id", "subject_id"}
 LONG_RANGE_DAYS = 31  # Dagster stores a result once per day of a range: a long one carries figures only
 OWNERS = {"staging": "team:data-engineering", "segments": "team:data-science", "recommenders": "team:data-science"}
 
@@ -58,7 +59,7 @@ def sql_asset(model: SqlModel, catalogue: Catalogue) -> dg.AssetsDefinition:
         kinds={"sql", "ducklake"} | ({"view"} if model.kind == "view" else set()),
         owners=[OWNERS.get(model.schema, "team:marketing-analytics")],
         metadata={"dagster/table_name": model.table, "file": model.path, "grain": ", ".join(model.grain)},
-        tags={"personal": "yes"} if any("person_id" in c.name for c in model.columns) else {},
+        tags={"personal": "yes"} if PERSON_COLUMNS & {c.name for c in model.columns} else {},
     )
     def asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
         with warehouse.session() as session:

@@ -4,7 +4,6 @@
 `new_platform`. Days begin with the first partition, whatever this machine's settings say.
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -45,7 +44,7 @@ class Platform:
     @cached_property
     def resources(self) -> dict[str, Any]:
         return {
-            "warehouse": Warehouse(home=str(self.home)),
+            "warehouse": Warehouse(home=str(self.home), threads=1),
             "drops": PartnerDrops(landing=str(self.landing), settle_seconds=0.0),
             "tracking": Tracking(home=str(self.home)),
         }
@@ -139,7 +138,7 @@ _finished: list[Platform] = []
 
 
 def finished_platform(factory: pytest.TempPathFactory) -> Platform:
-    """Four days loaded by the request of the drop sensor, models as of the fourth, one campaign list.
+    """Four days loaded in one run, models as of the fourth, one campaign list.
 
     Read from it only: every test of the process shares it.
     """
@@ -147,14 +146,12 @@ def finished_platform(factory: pytest.TempPathFactory) -> Platform:
         platform = new_platform(factory.mktemp("platform"))
         simulate.write_days(tiny_world(), platform.landing, from_on=FIRST_DAY, until_on=AS_OF)
         write_plan(platform.home)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            platform.run(LOAD, tags=range_tags(FIRST_DAY, AS_OF))
-            small = {"resamples": 20, "horizon_days": 2}
-            boards = {f"recommenders__{target}_leaderboard": small for target in ("course", "product")}
-            platform.run(RETRAIN, partition=AS_OF.isoformat(), config=boards)
-            platform.instance.add_dynamic_partitions(CAMPAIGNS_NAME, [CAMPAIGN])
-            platform.run(PLAN, partition=CAMPAIGN)
+        platform.run(LOAD, tags=range_tags(FIRST_DAY, AS_OF))
+        small = {"resamples": 20, "horizon_days": 2}
+        boards = {f"recommenders__{target}_leaderboard": small for target in ("course", "product")}
+        platform.run(RETRAIN, partition=AS_OF.isoformat(), config=boards)
+        platform.instance.add_dynamic_partitions(CAMPAIGNS_NAME, [CAMPAIGN])
+        platform.run(PLAN, partition=CAMPAIGN)
         _finished.append(platform)
     return _finished[0]
 

@@ -55,7 +55,7 @@ def feed_asset(contract: Contract) -> dg.AssetsDefinition:
         files = take_inventory(drops.folder, contracts(), only_feed=feed).of(feed, days)
         with warehouse.session() as session:
             read_snapshot = session.snapshot_id()
-            load = load_feed(session, contract, files, run_id=context.run_id, loaded_at=_now())
+            load = load_feed(session, contract, files, run_id=context.run.run_id, loaded_at=_now())
             written = load.written or _untouched(session, contract)
         add_day_counts(context, {**dict.fromkeys(days, 0), **load.row_counts})
         yield dg.MaterializeResult(

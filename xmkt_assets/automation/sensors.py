@@ -160,7 +160,11 @@ def _ledger(warehouse: Warehouse) -> pl.DataFrame:
 def _look(context: dg.SensorEvaluationContext, ledger: pl.DataFrame, drops: PartnerDrops) -> Arrivals:
     """Days that are due among the partitions there are: not before the first, not before a day is over."""
     first_day, last_key = date.fromisoformat(str(DAYS.get_first_partition_key())), DAYS.get_last_partition_key()
-    files = take_inventory(drops.folder, contracts()).files
+    files, strays = take_inventory(drops.folder, contracts())
+    if strays:
+        context.log.warning(
+            f"{len(strays)} files belong to no feed and are not loaded. The first, {strays[0].name}: {strays[0].reason}"
+        )
     if early := sorted({f.dt for f in files if f.dt < first_day}):
         context.log.warning(
             f"Partner files of {len(early)} days ({early[0]} to {early[-1]}) lie before {first_day}, the first day of "

@@ -138,11 +138,11 @@ def _pick_rows(session: Session, contract: Contract, *, loaded_at: datetime) -> 
     session.stage(
         "repeated_keys", f"select {key} from incoming where reason_ is null group by {key} having count(*) > 1"
     )
-    content = ", ".join(f"{name} := {name}" for name in contract.column_names)
+    content = ", ".join(f"'{name}': {name}" for name in contract.column_names)
     version = f"{contract.version_by} desc nulls last" if contract.version_by else "null"
     session.stage(
         "repeats",
-        f"select {key}, source_file, file_order_, position_, struct_pack({content}) as content_, "
+        f"select {key}, source_file, file_order_, position_, {{{content}}} as content_, "
         f"row_number() over (partition by {key} order by {version}, file_order_ desc, position_ desc) as place_, "
         f"rank() over (partition by {key} order by {version}) as version_place_ "
         f"from incoming semi join repeated_keys using ({key}) where reason_ is null",

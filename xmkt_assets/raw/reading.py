@@ -316,7 +316,8 @@ def _insert_sql(contract: Contract, layout: _Layout, paths: Sequence[Path]) -> s
 
 def _raw_text(contract: Contract, layout: _Layout) -> str:
     """SQL: the row as it came, its declared columns only."""
-    declared = "to_json({" + ", ".join(f"'{c.name}': {shown_text(c)}" for c in contract.columns) + "})"
+    declared = ", ".join(f"'{c.name}': {shown_text(c)}" for c in contract.columns)
+    declared = f"cast(to_json({{{declared}}}) as varchar)"
     return (
         f"case when is_object_ then {declared} else {_kept('line_', layout)} end"
         if layout.kind == "jsonl"

@@ -1,0 +1,67 @@
+"""The benchmarks run, check their own results, and are measured as they say; how fast anything is, is not tested."""
+
+from itertools import count
+from types import ModuleType
+
+import pytest
+
+from xmkt_assets_tests.benchmarks import day_replacement, qini, raw_loading
+from xmkt_assets_tests.benchmarks.__main__ import BENCHMARKS, BY_NAME, main
+from xmkt_assets_tests.benchmarks.measure import Comparison, table, take_turns
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "sizes"),
+    [
+        (raw_loading, {"rows": 3000}),
+        (day_replacement, {"days": 3, "rows_per_day": 40, "small_rows_per_day": 1}),
+        (qini, {"people": 400, "resamples": 5}),
+    ],
+)
+def test_both_sides_of_a_small_benchmark_come_to_the_same_result(benchmark: ModuleType, sizes: dict[str, int]) -> None:
+    assert sizes.keys() == benchmark.SIZES.keys()
+    for one in benchmark.run(sizes, 1):
+        assert min(*one.our_seconds, *one.peer_seconds) > 0
+
+
+def test_the_sides_take_turns_at_going_first_and_the_warm_up_is_not_counted() -> None:
+    clock, order = count(), []
+
+    def side(name: str) -> float:
+        order.append(name)
+        return next(clock)
+
+    ours, peer = take_turns(lambda: side("ours"), lambda: side("peer"), repeats=3)
+    assert order[2:] == ["ours", "peer", "peer", "ours", "ours", "peer"]
+    assert (ours, peer) == ([2, 5, 6], [3, 4, 7])
+
+
+def test_the_table_shows_medians_their_ratio_and_whether_the_bar_is_met() -> None:
+    slow = Comparison("load", "plain", [3.0, 9.0, 4.0], [2.0, 2.0, 1.0], bar=1.5)
+    fast = Comparison("read", "plain", [0.001], [0.002], bar=1.5)
+    header, _, first, second = table([("raw", slow), ("sql", fast)]).splitlines()
+    assert header.split()[:5] == ["benchmark", "what", "ours", "peer", "ratio"]
+    assert first.split() == [
+        "raw",
+        "load",
+        "4.00",
+        "s",
+        "2.00",
+        "s",
+        "2.00",
+        "1.50–4.50",
+        "≤",
+        "1.5",
+        "MISSED",
+        "plain",
+    ]
+    assert second.split() == ["sql", "read", "1.0", "ms", "2.0", "ms", "0.50", "0.50–0.50", "≤", "1.5", "met", "plain"]
+
+
+def test_every_benchmark_has_a_name_and_an_unknown_name_is_refused_with_the_known_ones(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert len(BY_NAME) == len(BENCHMARKS)
+    with pytest.raises(SystemExit):
+        main(["raw_loadnig"])
+    assert "no benchmark is called raw_loadnig; there are raw_loading, " in capsys.readouterr().err

@@ -1,0 +1,611 @@
+"""Consent is a gate: nobody outside staging reaches a person's data but through the gate of the stage's purpose.
+
+Three proofs, from the strongest to the weakest:
+
+* SQL models: every select that reads a personal event table inner joins a gate on (partner, account), directly or
+  through CTEs whose columns come from a gate, and every gate is read as of one day (`sql_faults`, on the syntax tree).
+* The asset graph: who may depend on what (`graph_faults`). Of a Python asset only the tables it declares and the
+  tables its module names are known; what it does with their rows is proven by nothing but the third.
+* The rows of a tiny platform: every person in every table of a stage passed that stage's gate on that day.
+
+Not proven: that a table built from gated rows is still wanted later (a withdrawal takes effect with the next day).
+"""
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import dagster as dg
+import polars as pl
+import pytest
+from sqlglot import exp
+
+import xmkt_assets
+from xmkt_assets.contracts import contracts
+from xmkt_assets.definitions import RAW_COLUMNS, build_defs
+from xmkt_assets.published import ALSO, SCHEMAS
+from xmkt_assets.resources import SQL_FOLDER
+from xmkt_assets.sql_models import SqlModel, load_models, parse_select, upstream_columns
+from xmkt_assets_tests.platform_helper import AS_OF, CAMPAIGN, Platform, finished_platform
+
+GATES = {
+    "staging.gate_profiling": "profiling",
+    "staging.gate_joint_marketing": "joint_marketing",
+    "staging.gate_measurement": "measurement",
+}
+PURPOSES = {
+    "segments": "profiling",
+    "recommenders": "profiling",
+    "campaigns": "joint_marketing",
+    "evaluation": "measurement",
+}
+# By person_id, for accounting and refusal only: who may be used for what, and who said no.
+BY_PERSON = {"staging.consent_decisions", "staging.do_not_contact"}
+# Who is whom, and what they said: never read outside staging, with or without a gate.
+CLOSED = {"staging.users", "staging.customers", "staging.people", "staging.identities", "staging.consents"}
+# Bookkeeping of files, without a person in it.
+IMPERSONAL_RAW = {"raw.file_ledger", "raw.landing_strays"}
+
+
+# ── what is personal follows from the contracts ──────────────────────────────────────────────────────────────────────
+
+
+@cache
+def models() -> dict[str, SqlModel]:
+    return load_models(SQL_FOLDER)
+
+
+def touched_by(columns: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """Table → columns computed, through any number of models, from the given columns of raw tables."""
+    known = {f"raw.{c.feed}": (*RAW_COLUMNS, *c.column_names) for c in contracts().values()}
+    known |= {table: tuple(c.name for c in model.columns) for table, model in models().items()}
+    touched = {table: set(names) for table, names in columns.items()}
+    for table, model in models().items():
+        origins = upstream_columns(model, schema={t: known[t] for t in model.reads if t in known})
+        touched[table] = {name for name, pairs in origins.items() if any(c in touched.get(t, ()) for t, c in pairs)}
+    return touched
+
+
+@cache
+def event_tables() -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Personal tables of staging that are read through a gate → (column with the firm's own id, partners)."""
+    personal = {
+        f"raw.{c.feed}": {x.name for x in c.columns if x.classification != "internal"} for c in contracts().values()
+    }
+    staging = {t for t, names in touched_by(personal).items() if names and t.startswith("staging.")}
+    found = {}
+    for table in staging - GATES.keys() - BY_PERSON - CLOSED:
+        contract = contracts()[table.removeprefix("staging.")]
+        (account,) = (c.name for c in contract.columns if c.classification == "personal" and c.name.endswith("_id"))
+        found[table] = (account, contract.partners)
+    return found
+
+
+def test_the_personal_event_tables_are_found_by_the_classification_of_their_columns() -> None:
+    assert {table: account for table, (account, _) in event_tables().items()} == {
+        "staging.course_views": "user_id",
+        "staging.course_orders": "user_id",
+        "staging.course_reviews": "user_id",
+        "staging.product_views": "customer_id",
+        "staging.policies": "customer_id",
+        "staging.claims": "customer_id",
+        "staging.product_eligibility": "customer_id",
+        "staging.campaign_events": "subject_id",
+        "staging.contact_optouts": "subject_id",
+    }
+
+
+def test_hashes_of_phones_and_emails_end_in_two_closed_tables() -> None:
+    hashes = {f"raw.{feed}": {"phone_hash", "email_hash"} for feed in ("users", "customers")}
+    reached = {table for table, names in touched_by(hashes).items() if names and not table.startswith("raw.")}
+    assert reached == {"staging.users", "staging.customers"}
+
+
+# ── the walker over the syntax tree of a model ───────────────────────────────────────────────────────────────────────
+
+Origins = frozenset[tuple[str, str]]
+
+
+class Source(NamedTuple):
+    """One entry of a FROM clause: `join` is None for the first."""
+
+    alias: str
+    table: str | None
+    query: exp.Query | None
+    join: exp.Join | None
+
+    @property
+    def keeps_only_matches(self) -> bool:
+        """Whether rows of the other sources survive only where this one matches."""
+        return self.join is None or (not self.join.side and not self.join.method and self.join.kind in ("", "INNER"))
+
+
+def sql_faults(model: SqlModel) -> list[str]:
+    """Every way in which a model outside staging reaches a person without passing a gate; none = proven."""
+    ctes = {cte.alias_or_name: cte.this for cte in model.ast.find_all(exp.CTE)}
+    faults = [f"reads {table}" for table in sorted(model.reads) if is_forbidden(table)]
+    if len(ctes) < len(list(model.ast.find_all(exp.CTE))):
+        faults.append("names two CTEs alike, so that nobody can tell which is read")
+    seen = 0
+    for select in model.ast.find_all(exp.Select):
+        sources = list(sources_of(select, ctes))
+        for source in sources:
+            seen += source.table is not None
+            if is_open(source, select, ctes) and not hands_the_day_on(select):
+                name = source.table or source.alias
+                faults.append(f"reads {name} of every day: as_of_on is not fixed by an equality")
+            if source.table in event_tables() and not passes_a_gate(source, select, sources, ctes):
+                faults.append(f"reads {source.table} in a select that inner joins no gate on (partner, account)")
+    if seen != sum(1 for table in model.ast.find_all(exp.Table) if table.db):
+        faults.append("reads a table outside FROM and JOIN, where this walker does not look")
+    return [f"{model.table} {fault}" for fault in faults]
+
+
+def is_forbidden(table: str) -> bool:
+    return table in CLOSED or (table.startswith("raw.") and table not in IMPERSONAL_RAW)
+
+
+def sources_of(select: exp.Select, ctes: Mapping[str, exp.Query]) -> Iterator[Source]:
+    first = select.args.get("from_") or select.args.get("from")
+    entries = [(first.this, None)] if first else []
+    for node, join in [*entries, *((j.this, j) for j in select.args.get("joins") or [])]:
+        if isinstance(node, exp.Table) and node.db:
+            yield Source(node.alias_or_name, f"{node.db}.{node.name}", None, join)
+        elif isinstance(node, exp.Table):
+            yield Source(node.alias_or_name, None, ctes.get(node.name), join)
+        elif isinstance(node, exp.Subquery):
+            yield Source(node.alias_or_name, None, node.this, join)
+
+
+def passes_a_gate(event: Source, select: exp.Select, sources: list[Source], ctes: Mapping[str, exp.Query]) -> bool:
+    """Whether each row of `event` that leaves `select` was matched to a gate row of the same firm and account."""
+    if any(s.join is not None and s.join.side in ("RIGHT", "FULL") for s in sources):
+        return False  # such a join lets rows through that match nothing
+    account, partners = event_tables()[str(event.table)]
+    for door in sources:
+        after = sources.index(door) > sources.index(event)
+        if door is event or (after and not door.keeps_only_matches):
+            continue
+        if event.join is not None and event.join.side == "LEFT" and not after:
+            conditions = list(conjuncts(event.join.args.get("on")))
+        elif event.keeps_only_matches or after:
+            conditions = conditions_of(select, sources)
+        else:
+            continue
+        same_account = any(
+            is_column(one, event.alias, account) and comes_from_gate(other, door, "subject_id", ctes)
+            for one, other in equalities(conditions)
+        )
+        same_firm = any(
+            comes_from_gate(one, door, "partner", ctes) and names_the_firm(other, event, partners)
+            for one, other in equalities(conditions)
+        )
+        if same_account and same_firm:
+            return True
+    return False
+
+
+def conditions_of(select: exp.Select, sources: Iterable[Source]) -> list[exp.Expr]:
+    """What holds for every row that leaves the select: WHERE, and ON of the joins that keep only matches."""
+    where = select.args.get("where")
+    found = list(conjuncts(where.this if where else None))
+    for source in sources:
+        if source.join is not None and source.keeps_only_matches:
+            found += conjuncts(source.join.args.get("on"))
+    return found
+
+
+def conjuncts(condition: exp.Expr | None) -> Iterator[exp.Expr]:
+    if isinstance(condition, exp.And):
+        yield from conjuncts(condition.left)
+        yield from conjuncts(condition.right)
+    elif isinstance(condition, exp.Paren):
+        yield from conjuncts(condition.this)
+    elif condition is not None:
+        yield condition
+
+
+def equalities(conditions: Iterable[exp.Expr]) -> Iterator[tuple[exp.Expr, exp.Expr]]:
+    """Both readings of every `a = b`."""
+    for condition in conditions:
+        if isinstance(condition, exp.EQ):
+            yield condition.left, condition.right
+            yield condition.right, condition.left
+
+
+def is_column(node: exp.Expr, alias: str, name: str) -> bool:
+    """A column counts only where it says whose it is."""
+    return isinstance(node, exp.Column) and (node.table, node.name) == (alias, name)
+
+
+def names_the_firm(node: exp.Expr, event: Source, partners: tuple[str, ...]) -> bool:
+    if len(partners) == 1:
+        return isinstance(node, exp.Literal) and node.is_string and node.name == partners[0]
+    return is_column(node, event.alias, "partner")
+
+
+def comes_from_gate(node: exp.Expr, door: Source, column: str, ctes: Mapping[str, exp.Query]) -> bool:
+    """Whether `node` is a column of `door` that is, through any CTEs, `column` of a gate."""
+    if not isinstance(node, exp.Column) or node.table != door.alias:
+        return False
+    origins = origins_of(door, node.name, ctes)
+    return bool(origins) and all(table in GATES and name == column for table, name in origins)
+
+
+def origins_of(source: Source, name: str, ctes: Mapping[str, exp.Query]) -> Origins:
+    """Table columns that `name` of a source is a plain copy of, in every branch; empty where that is not proven."""
+    if source.table is not None:
+        return frozenset({(source.table, name)})
+    if source.query is None:
+        return frozenset()
+    found = [copied(branch, name, position, ctes) for branch, position in branches(source.query, name)]
+    return frozenset().union(*found) if found and all(found) else frozenset()
+
+
+def branches(query: exp.Query, name: str) -> Iterator[tuple[exp.Select, int]]:
+    """The selects of a (union) query with the place of the column, which the first of them names."""
+    selects = [query] if isinstance(query, exp.Select) else list(members(query))
+    places = [n for n, e in enumerate(selects[0].selects) if e.alias_or_name == name] if selects else []
+    for select in selects:
+        yield select, places[0] if len(places) == 1 else -1
+
+
+def members(query: exp.Expr) -> Iterator[exp.Select]:
+    if isinstance(query, exp.Select):
+        yield query
+    elif isinstance(query, exp.Union):
+        yield from members(query.left)
+        yield from members(query.right)
+
+
+def copied(select: exp.Select, name: str, position: int, ctes: Mapping[str, exp.Query]) -> Origins:
+    sources = list(sources_of(select, ctes))
+    if position < 0 or any(s.join is not None and s.join.side for s in sources):
+        return frozenset()  # a star, or an outer join that may put a null in the copy's place
+    expression = select.selects[position].unalias()
+    if not isinstance(expression, exp.Column):
+        return frozenset()
+    owners = [s for s in sources if expression.table in ("", s.alias)]
+    return origins_of(owners[0], expression.name, ctes) if len(owners) == 1 else frozenset()
+
+
+def is_open(source: Source, select: exp.Select, ctes: Mapping[str, exp.Query]) -> bool:
+    """Whether `select` reads people of a gate, itself or through CTEs, without saying of which day."""
+    below = list(members(source.query)) if source.query is not None else []
+    dated = source.table in GATES or any(is_open(s, one, ctes) for one in below for s in sources_of(one, ctes))
+    return dated and not is_of_one_day(source, select) and not reads_only_the_day(source, select)
+
+
+def is_of_one_day(source: Source, select: exp.Select) -> bool:
+    where = select.args.get("where")
+    joined = [c for j in select.args.get("joins") or [] for c in conjuncts(j.args.get("on"))]
+    conditions = [*conjuncts(where.this if where else None), *joined]
+    return any(is_column(one, source.alias, "as_of_on") for one, _ in equalities(conditions))
+
+
+def reads_only_the_day(source: Source, select: exp.Select) -> bool:
+    """Such as `select max(as_of_on) from gate`: nobody is in it."""
+    names = {c.name for c in select.find_all(exp.Column) if c.table in ("", source.alias)}
+    return names == {"as_of_on"} and not any(e.is_star for e in select.selects)
+
+
+def hands_the_day_on(select: exp.Select) -> bool:
+    """Whether `select` is part of a query that reads it again and returns the day for it to fix."""
+    days = [e for e in select.selects if isinstance(e, exp.Column) and e.name == "as_of_on"]
+    return isinstance(select.parent, exp.CTE | exp.Subquery) and len(days) == 1
+
+
+# ── the walker over the asset graph ──────────────────────────────────────────────────────────────────────────────────
+
+
+def edges_of(defs: dg.Definitions) -> dict[str, set[str]]:
+    """Table → tables it is declared to be made from."""
+    graph = defs.resolve_asset_graph()
+    return {
+        ".".join(node.key.path): {".".join(parent.path) for parent in node.parent_keys} for node in graph.asset_nodes
+    }
+
+
+def graph_faults(edges: Mapping[str, set[str]]) -> list[str]:
+    """Every dependency that goes round a gate, or through the gate of another purpose."""
+    faults = []
+    for table, parents in sorted(edges.items()):
+        stage = table.split(".")[0]
+        if stage in ("raw", "staging"):
+            continue
+        faults += [f"{table} depends on {p}" for p in sorted(parents) if is_forbidden(p)]
+        gates = parents & GATES.keys()
+        if (events := sorted(parents & event_tables().keys())) and not gates:
+            faults.append(f"{table} depends on {', '.join(events)} and on no gate")
+        wrong = sorted(g for g in gates if GATES[g] != PURPOSES.get(stage))
+        faults += [f"{table} passes {g}, but stage {stage} is for {PURPOSES.get(stage)}" for g in wrong]
+    return faults
+
+
+def tables_named_in(path: Path) -> set[str]:
+    """``raw.…`` and ``staging.…`` in the strings of a module; a name put together at run time shows as ``staging.``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    return {name for text in texts for name in re.findall(r"\b(?:raw|staging)\.\w*", text)}
+
+
+# ── the proofs ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def edges() -> dict[str, set[str]]:
+    return edges_of(build_defs())
+
+
+@pytest.mark.parametrize("table", [t for t in models() if not t.startswith("staging.")])
+def test_no_sql_model_reaches_a_person_but_through_a_gate(table: str) -> None:
+    assert sql_faults(models()[table]) == []
+
+
+def test_the_models_proven_are_those_that_read_people_and_not_none() -> None:
+    """If this fails because models went away, look whether the proof above still proves anything."""
+    reading = {t for t, m in models().items() if not t.startswith("staging.") and m.reads & event_tables().keys()}
+    assert {"segments.person_features", "recommenders.product_interactions", "evaluation.experiment_outcomes"} < reading
+
+
+def test_no_asset_depends_on_a_person_but_through_the_gate_of_its_stages_purpose(edges: dict[str, set[str]]) -> None:
+    assert graph_faults(edges) == []
+
+
+def test_every_stage_that_serves_marketing_passes_its_gate_somewhere(edges: dict[str, set[str]]) -> None:
+    passed = {(t.split(".")[0], GATES[p]) for t, parents in edges.items() for p in parents & GATES.keys()}
+    assert {(s, p) for s, p in passed if s in PURPOSES} == set(PURPOSES.items())
+
+
+@pytest.mark.parametrize("stage", [*PURPOSES, "published"])
+def test_the_python_of_a_stage_names_no_table_it_may_not_read(stage: str, edges: dict[str, set[str]]) -> None:
+    """In strings, so also in SQL inside Python: only the gate of the purpose, and what its assets declare."""
+    package = Path(xmkt_assets.__file__).parent
+    files = [package / "assets" / f"{stage}.py", package / f"{stage}.py", *(package / stage).glob("*.py")]
+    declared = {p for t, parents in edges.items() if t.startswith(f"{stage}.") for p in parents}
+    named = {name for path in files if path.exists() for name in tables_named_in(path)}
+    assert named <= declared - event_tables().keys() - CLOSED
+
+
+def test_what_is_published_holds_no_table_of_accounts_or_events() -> None:
+    assert not {"raw", "staging"} & set(SCHEMAS)
+    assert set(ALSO) <= {"raw.file_ledger", "staging.courses", "staging.products"}
+
+
+def test_every_gate_is_made_of_allowed_decisions_of_its_own_purpose() -> None:
+    for gate, purpose in GATES.items():
+        assert models()[gate].reads == {"staging.consent_decisions", "staging.identities", "staging.people"}
+        conditions = list(conjuncts(models()[gate].ast.args["where"].this))
+        assert any(
+            is_column(one, "d", "purpose") and isinstance(other, exp.Literal) and other.name == purpose
+            for one, other in equalities(conditions)
+        )
+        assert any(is_column(c, "d", "is_allowed") for c in conditions)
+
+
+# ── the walkers fail where they should ───────────────────────────────────────────────────────────────────────────────
+
+GATE = "inner join staging.gate_profiling as g on"
+SAME = "g.partner = 'course_platform' and g.subject_id = v.user_id"
+TODAY = "g.as_of_on = cast($start as date)"
+NO_GATE = "reads staging.course_views in a select that inner joins no gate on (partner, account)"
+
+
+def rogue(body: str, *, table: str = "segments.rogue") -> SqlModel:
+    """A model whose last FROM clause, after any CTEs, is `body`."""
+    ctes, _, clause = body.rpartition(";;")
+    sql = f"{ctes} select v.user_id, v.dwell_seconds {clause}"
+    parse_select(sql, path="rogue")
+    schema, name = table.split(".")
+    return SqlModel(schema, name, f"dbt_like_sql/{schema}/{name}.sql", sql)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "from staging.course_views as v",
+        f"from staging.course_views as v left join staging.gate_profiling as g on {SAME} and {TODAY}",
+        f"from staging.course_views as v full join staging.gate_profiling as g on {SAME} and {TODAY}",
+        f"from staging.gate_profiling as g right join staging.course_views as v on {SAME} and {TODAY}",
+        f"from staging.course_views as v {GATE} g.subject_id = v.user_id and {TODAY}",
+        f"from staging.course_views as v {GATE} g.partner = 'insurer' and g.subject_id = v.user_id and {TODAY}",
+        f"from staging.course_views as v {GATE} g.partner = 'course_platform' and {TODAY}",
+        f"from staging.course_views as v {GATE} g.partner = 'course_platform' and g.person_id = v.user_id and {TODAY}",
+        f"from staging.course_views as v {GATE} (({SAME}) or v.dwell_seconds > 9) and {TODAY}",
+        f"from staging.course_views as v {GATE} not ({SAME}) and {TODAY}",
+        f"from staging.course_views as v {GATE} {SAME.replace('g.subject_id =', 'g.subject_id <>')} and {TODAY}",
+        f"from staging.course_views as v cross join staging.gate_profiling as g where {TODAY}",
+        "from staging.course_views as v where v.user_id in (select g.subject_id from staging.gate_profiling as g"
+        f" where {TODAY})",
+        "with views as (select user_id, dwell_seconds from staging.course_views) ;; from views as v"
+        f" {GATE} {SAME} and {TODAY}",
+        "with g as (select o.user_id as subject_id, 'course_platform' as partner from segments.other as o) ;;"
+        f" from staging.course_views as v inner join g on {SAME}",
+        f"with g as (select g.partner, g.subject_id from staging.gate_profiling as g where {TODAY} union all"
+        f" select o.partner, o.subject_id from segments.other as o) ;;"
+        f" from staging.course_views as v inner join g on {SAME}",
+        "with g as (select g.partner, upper(g.subject_id) as subject_id from staging.gate_profiling as g"
+        f" where {TODAY}) ;; from staging.course_views as v inner join g on {SAME}",
+        f"from staging.course_views as v {GATE} {SAME} and {TODAY}"
+        " left join segments.other as o on o.k = v.user_id and o.n > (select count(*) from staging.course_views)",
+    ],
+)
+def test_a_select_that_goes_round_the_gate_is_found(body: str) -> None:
+    assert f"segments.rogue {NO_GATE}" in sql_faults(rogue(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"from staging.course_views as v {GATE} {SAME} and {TODAY}",
+        f"from staging.course_views as v {GATE} g.subject_id = v.user_id"
+        f" where 'course_platform' = g.partner and ({TODAY} and v.dwell_seconds > 9)",
+        f"from staging.gate_profiling as g left join staging.course_views as v on {SAME} where {TODAY}",
+        "with day as (select p.partner as firm, p.subject_id as account from staging.gate_profiling as p"
+        " where p.as_of_on = cast($start as date)), again as (select firm, account from day) ;;"
+        " from staging.course_views as v inner join again as a on a.firm = 'course_platform' and v.user_id = a.account",
+        f"from staging.course_views as v {GATE} {SAME} and {TODAY} left join segments.other as o on o.k = v.user_id",
+        "with g as (select p.partner, p.subject_id from staging.gate_profiling as p where p.as_of_on = $end"
+        " union all select q.partner, q.subject_id from staging.gate_profiling as q where q.as_of_on = $start) ;;"
+        f" from staging.course_views as v inner join g on {SAME}",
+    ],
+)
+def test_a_select_that_passes_the_gate_is_let_through(body: str) -> None:
+    assert sql_faults(rogue(body)) == []
+
+
+def test_a_feed_of_both_firms_must_be_joined_by_its_own_partner_column() -> None:
+    gate = f"{GATE} g.subject_id = v.subject_id and {TODAY} and"
+    missed = "in a select that inner joins no gate on (partner, account)"
+    either = sql_faults(rogue(f"from staging.campaign_events as v {gate} g.partner = 'insurer'"))
+    assert either == [f"segments.rogue reads staging.campaign_events {missed}"]
+    assert sql_faults(rogue(f"from staging.campaign_events as v {gate} g.partner = v.partner")) == []
+
+
+def test_a_gate_of_every_day_is_found() -> None:
+    """Somebody who withdrew yesterday still stands in the gate of the day before."""
+    found = sql_faults(rogue(f"from staging.course_views as v {GATE} {SAME}"))
+    assert found == ["segments.rogue reads staging.gate_profiling of every day: as_of_on is not fixed by an equality"]
+    since = sql_faults(rogue(f"from staging.course_views as v {GATE} {SAME} and g.as_of_on >= $start"))
+    assert since == found
+
+
+def test_a_day_left_open_in_a_cte_must_be_fixed_by_its_reader() -> None:
+    days = "with g as (select p.as_of_on, p.partner, p.subject_id from staging.gate_profiling as p) ;;"
+    joined = f"{days} from staging.course_views as v inner join g on {SAME}"
+    assert sql_faults(rogue(f"{joined} and {TODAY}")) == []
+    assert sql_faults(rogue(joined)) == ["segments.rogue reads g of every day: as_of_on is not fixed by an equality"]
+    hidden = joined.replace("select p.as_of_on, p.partner", "select p.partner")
+    assert any(f.startswith("segments.rogue reads staging.gate_profiling of every") for f in sql_faults(rogue(hidden)))
+
+
+def test_the_newest_day_of_a_gate_may_be_asked_of_all_days_because_nobody_is_in_it() -> None:
+    newest = "inner join (select max(as_of_on) as as_of_on from staging.gate_profiling) as n on n.as_of_on = g.as_of_on"
+    assert sql_faults(rogue(f"from staging.course_views as v {GATE} {SAME} {newest}")) == []
+    someone = newest.replace(" from staging", ", max(subject_id) as s from staging")
+    assert len(sql_faults(rogue(f"from staging.course_views as v {GATE} {SAME} {someone}"))) == 1
+
+
+@pytest.mark.parametrize("table", [*sorted(CLOSED), "raw.users", "raw.course_views", "raw.quarantine"])
+def test_a_closed_table_is_found_also_behind_a_gate_and_deep_inside(table: str) -> None:
+    body = f"from staging.course_views as v {GATE} {SAME} and {TODAY} where exists (select 1 from {table} as x)"
+    assert sql_faults(rogue(body)) == [f"segments.rogue reads {table}"]
+
+
+def test_two_ctes_of_one_name_are_refused_because_nobody_can_tell_them_apart() -> None:
+    inner = "(with g as (select 1 as a) select a from g)"
+    found = sql_faults(rogue(f"with g as (select 2 as a) ;; from segments.v as v where v.user_id in {inner}"))
+    assert found == ["segments.rogue names two CTEs alike, so that nobody can tell which is read"]
+
+
+def planted(edges: Mapping[str, set[str]], *, deps: list[str], table: str = "campaigns.rogue") -> dict[str, set[str]]:
+    """The whole graph with one more Python asset."""
+
+    @dg.asset(key=table.split("."), deps=[d.split(".") for d in deps])
+    def asset() -> None: ...
+
+    return {**edges, table: edges_of(dg.Definitions([asset]))[table]}
+
+
+@pytest.mark.parametrize(
+    ("deps", "wanted"),
+    [
+        (["staging.people"], ["campaigns.rogue depends on staging.people"]),
+        (["raw.users", "staging.gate_joint_marketing"], ["campaigns.rogue depends on raw.users"]),
+        (["staging.claims"], ["campaigns.rogue depends on staging.claims and on no gate"]),
+        (
+            ["staging.gate_measurement"],
+            ["campaigns.rogue passes staging.gate_measurement, but stage campaigns is for joint_marketing"],
+        ),
+        (["staging.claims", "staging.gate_joint_marketing", "staging.consent_decisions"], []),
+    ],
+)
+def test_an_asset_planted_into_the_graph_is_judged_by_its_dependencies(
+    deps: list[str], wanted: list[str], edges: dict[str, set[str]]
+) -> None:
+    assert graph_faults(planted(edges, deps=deps)) == wanted
+
+
+def test_a_stage_without_a_purpose_may_pass_no_gate(edges: dict[str, set[str]]) -> None:
+    found = graph_faults(planted(edges, table="text.rogue", deps=["staging.gate_profiling"]))
+    assert found == ["text.rogue passes staging.gate_profiling, but stage text is for None"]
+
+
+def test_a_table_named_in_sql_inside_python_is_seen_also_when_its_name_is_put_together(tmp_path: Path) -> None:
+    path = tmp_path / "rogue.py"
+    path.write_text(
+        'def f(w, t):\n    """Docs."""\n    w.read("select * from staging.people")\n    w.read(f"from raw.{t}")\n'
+    )
+    assert tables_named_in(path) == {"staging.people", "raw."}
+
+
+# ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    return finished_platform(tmp_path_factory)
+
+
+def tables_with_people(platform: Platform, *stages: str) -> list[str]:
+    with platform.warehouse.session() as session:
+        rows = session.read(
+            "select distinct schema_name || '.' || table_name as t from duckdb_columns() "
+            "where database_name = 'lake' and column_name = 'person_id' order by t"
+        )
+    return [t for t in rows["t"] if t.split(".")[0] in stages]
+
+
+def test_every_person_in_every_table_of_segments_and_recommenders_passed_the_profiling_gate_that_day(
+    platform: Platform,
+) -> None:
+    tables = tables_with_people(platform, "segments", "recommenders")
+    assert {"segments.person_profile", "recommenders.course_recommendations"} < set(tables)
+    for table in tables:
+        strangers = platform.read(
+            f"select distinct t.person_id from {table} as t anti join staging.gate_profiling as g "
+            "on g.person_id = t.person_id and g.as_of_on = t.as_of_on"
+        )
+        assert strangers.is_empty(), table
+
+
+def test_there_are_people_with_data_whom_the_gate_keeps_out(platform: Platform) -> None:
+    """Else the test above would pass with no gate at all."""
+    kept_out = platform.read(
+        "select distinct i.person_id from staging.identities as i inner join staging.course_views as v "
+        "on i.partner = 'course_platform' and v.user_id = i.subject_id inner join staging.consent_decisions as d "
+        "on d.person_id = i.person_id and d.purpose = 'profiling' and not d.is_allowed and d.as_of_on = $day",
+        day=AS_OF,
+    )
+    assert kept_out.height > 5
+    profiled = platform.read("select count(*) as n from segments.person_profile")
+    assert profiled["n"][0] > 100
+
+
+def test_everybody_on_the_campaign_list_passed_the_joint_marketing_gate_under_the_consent_and_accounts_named(
+    platform: Platform,
+) -> None:
+    listed = platform.read("select * from campaigns.campaign_list where campaign_id = $id", id=CAMPAIGN)
+    assert listed.height > 100
+    gate = platform.read("select * from staging.gate_joint_marketing where as_of_on = $day", day=AS_OF)
+    assert listed["as_of_on"].unique().to_list() == [AS_OF]
+    assert listed.join(gate, on=["person_id", "consent_id"], how="anti").is_empty()
+    for partner, account in (("course_platform", "user_id"), ("insurer", "customer_id")):
+        of_firm = gate.filter(partner=partner).select("person_id", pl.col("subject_id").alias(account))
+        named = listed.filter(listed[account].is_not_null())
+        assert named.height > 50
+        assert named.join(of_firm, on=["person_id", account], how="anti").is_empty()
+
+
+def test_who_refused_joint_marketing_is_left_out_by_the_rule_of_consent(platform: Platform) -> None:
+    refused = platform.read(
+        "select person_id from staging.consent_decisions "
+        "where purpose = 'joint_marketing' and not is_allowed and as_of_on = $day",
+        day=AS_OF,
+    )
+    excluded = platform.read("select person_id, rule from campaigns.exclusions where campaign_id = $id", id=CAMPAIGN)
+    assert refused.height > 10
+    assert refused.join(excluded, on="person_id", how="left")["rule"].unique().to_list() == ["consent"]

@@ -1,0 +1,220 @@
+"""The platform as Dagster loads it: fast, whole, described, owned, in order, each asset in one job."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
+from xmkt_assets.contracts import contracts
+from xmkt_assets.definitions import MAY_BE_EMPTY, PYTHON_COLUMNS, build_defs
+from xmkt_assets.partitions import CAMPAIGNS, DAYS, contiguous, range_tags
+from xmkt_assets.raw.load import LEDGER, QUARANTINE
+from xmkt_assets.resources import REPOSITORY, SQL_FOLDER, PartnerDrops
+from xmkt_assets.sql_models import load_models
+from xmkt_assets_tests.platform_helper import FIRST_DAY
+
+FLOW = ("raw", "staging", "segments", "recommenders", "campaigns", "evaluation", "published")
+BOOKS = {LEDGER, QUARANTINE}
+HEAVY = ("torch", "transformers", "mlflow", "sklearn", "lightgbm", "implicit", "scipy", "matplotlib", "pandas")
+JOBS = (LOAD, RETRAIN, PLAN, EVALUATE)
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    return build_defs()
+
+
+@pytest.fixture(scope="module")
+def nodes(defs: dg.Definitions) -> dict[str, Any]:
+    """Every asset of the graph by table name."""
+    return {".".join(node.key.path): node for node in defs.resolve_asset_graph().asset_nodes}
+
+
+def command(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the environment from the repository, with a home of its own."""
+    (home / "dagster").mkdir(exist_ok=True)
+    own = {"XMKT_HOME": str(home), "DAGSTER_HOME": str(home / "dagster"), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XMKT_", "DAGSTER_"))} | own
+    return subprocess.run(
+        arguments, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def program(name: str) -> str:
+    return str(Path(sys.executable).parent / name)
+
+
+# ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_fresh_interpreter_builds_everything_without_a_heavy_library(tmp_path: Path) -> None:
+    code = (
+        "import json, sys, xmkt_assets.definitions as d; d.defs().resolve_asset_graph(); "
+        "print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    done = command(tmp_path, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout.splitlines()[-1]))
+    assert {"dagster", "polars", "duckdb"} < loaded
+    assert loaded & set(HEAVY) == set()
+
+
+def test_dagster_validates_the_workspace(tmp_path: Path) -> None:
+    done = command(tmp_path, program("dagster"), "definitions", "validate", "-w", "workspace.yaml")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "Validation successful for code location xmkt_assets." in said
+
+
+def test_dg_checks_the_project(tmp_path: Path) -> None:
+    done = command(tmp_path, program("dg"), "check", "defs")
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "All definitions loaded successfully." in said
+
+
+def test_the_definitions_are_loadable_and_build_without_a_warning_of_dagster() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        built = build_defs()
+        dg.Definitions.validate_loadable(built)
+        for job in JOBS:
+            built.resolve_job_def(job)
+
+
+def test_resources_can_be_replaced() -> None:
+    drops = PartnerDrops(landing="/elsewhere")
+    assert build_defs(resource_overrides={"drops": drops}).resources["drops"] is drops
+
+
+# ── every asset ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_asset_has_a_stage_an_owner_a_description_and_kinds(nodes: dict[str, Any]) -> None:
+    assert len(nodes) > 60
+    for table, node in nodes.items():
+        assert node.group_name in FLOW, table
+        assert node.group_name == table.split(".")[0], table
+        assert node.owners, table
+        assert all(owner.startswith("team:") for owner in node.owners), table
+        assert len(node.description or "") > 30, table
+        assert node.kinds, table
+
+
+def test_every_table_says_under_which_name_it_lies_in_the_lake(nodes: dict[str, Any]) -> None:
+    named = {t: n.metadata.get("dagster/table_name") for t, n in nodes.items()}
+    assert {t for t, name in named.items() if name not in (None, t)} == set()
+    sql = load_models(SQL_FOLDER)
+    assert all(named[t] == t for t in [*sql, *(f"raw.{feed}" for feed in contracts()), *BOOKS])
+
+
+def test_every_sql_file_and_every_contract_is_an_asset(nodes: dict[str, Any]) -> None:
+    assert load_models(SQL_FOLDER).keys() <= nodes.keys()
+    assert {f"raw.{feed}" for feed in contracts()} <= nodes.keys()
+
+
+def test_what_names_people_or_their_accounts_is_tagged_as_personal(nodes: dict[str, Any]) -> None:
+    accounts = {"person_id", "user_id", "customer_id", "subject_id"}
+    columns = {t: {c.name for c in m.columns} for t, m in load_models(SQL_FOLDER).items()}
+    columns |= {f"raw.{c.feed}": set(c.column_names) for c in contracts().values()}
+    columns |= {t: set(names) for t, names in PYTHON_COLUMNS.items()}
+    tagged = {t for t in columns if nodes[t].tags.get("personal") == "yes"}
+    assert tagged == {t for t, names in columns.items() if names & accounts}
+
+
+def test_tables_that_may_be_missing_at_first_are_tables_of_the_graph(nodes: dict[str, Any]) -> None:
+    assert set(MAY_BE_EMPTY) <= nodes.keys()
+
+
+# ── the graph looks like the flow ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_data_flows_only_forward_through_the_stages(nodes: dict[str, Any]) -> None:
+    back = [
+        (".".join(parent.path), table)
+        for table, node in nodes.items()
+        for parent in node.parent_keys
+        if FLOW.index(parent.path[0]) > FLOW.index(table.split(".")[0])
+    ]
+    assert back == []
+
+
+def test_every_stage_is_fed_by_the_one_before_it_or_an_earlier_one_and_feeds_a_later(nodes: dict[str, Any]) -> None:
+    steps = {(parent.path[0], table.split(".")[0]) for table, node in nodes.items() for parent in node.parent_keys}
+    steps = {(a, b) for a, b in steps if a != b}
+    assert {b for _, b in steps} == set(FLOW) - {"raw"}
+    assert {a for a, _ in steps} == set(FLOW) - {"published"}
+    chain = {("raw", "staging"), ("staging", "segments"), ("recommenders", "campaigns"), ("campaigns", "evaluation")}
+    assert chain <= steps
+
+
+def test_campaign_tables_are_partitioned_by_campaign_and_all_others_by_day_or_not(
+    nodes: dict[str, Any],
+) -> None:
+    for table, node in nodes.items():
+        wanted = (CAMPAIGNS,) if table.startswith("campaigns.") else (DAYS, None)
+        assert node.partitions_def in wanted, table
+
+
+# ── jobs ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def members(defs: dg.Definitions, job: str) -> set[str]:
+    return {".".join(key.path) for key in defs.resolve_job_def(job).asset_layer.executable_asset_keys}
+
+
+def test_every_asset_is_in_exactly_one_job(defs: dg.Definitions, nodes: dict[str, Any]) -> None:
+    """But the books, which the feeds write along."""
+    times = Counter(table for job in JOBS for table in members(defs, job))
+    assert times == Counter(nodes.keys() - BOOKS)
+
+
+def test_the_gates_are_built_with_the_models_and_everything_else_of_staging_with_the_load(defs: dg.Definitions) -> None:
+    snapshots = {t for t, m in load_models(SQL_FOLDER).items() if t.startswith("staging.") and m.is_snapshot}
+    assert {"staging.gate_profiling", "staging.consent_decisions", "staging.do_not_contact"} <= snapshots
+    staging = {t for t in load_models(SQL_FOLDER) if t.startswith("staging.")}
+    assert members(defs, RETRAIN) & staging == snapshots
+    assert members(defs, LOAD) & staging == staging - snapshots
+
+
+def test_no_job_mixes_backfill_policies(defs: dg.Definitions, nodes: dict[str, Any]) -> None:
+    """Dagster would take the smallest for all of them, and a range of a year would become 365 runs."""
+    for job in JOBS:
+        partitioned = [nodes[t] for t in members(defs, job) if nodes[t].partitions_def]
+        policies = {node.backfill_policy for node in partitioned}
+        assert len(policies) <= 1, job
+    assert {n.backfill_policy for t, n in nodes.items() if t in members(defs, LOAD) and n.partitions_def} == {
+        dg.BackfillPolicy.single_run()
+    }
+
+
+def test_jobs_run_in_process(defs: dg.Definitions) -> None:
+    """Ten small assets take 6 s so, and 41 s with Dagster's default executor."""
+    assert {defs.resolve_job_def(job).executor_def.name for job in JOBS} == {"in_process"}
+
+
+def test_every_job_says_what_it_does(defs: dg.Definitions) -> None:
+    assert all(len(defs.resolve_job_def(job).description or "") > 30 for job in JOBS)
+
+
+# ── days ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_adjacent_days_make_one_range_whatever_their_order_and_repeats() -> None:
+    one, two, three, five = (FIRST_DAY.replace(day=n) for n in (1, 2, 3, 5))
+    assert contiguous([three, one, five, two, one]) == [(one, three), (five, five)]
+    assert contiguous([]) == []
+    assert range_tags(one, three) == {
+        "dagster/asset_partition_range_start": one.isoformat(),
+        "dagster/asset_partition_range_end": three.isoformat(),
+    }
