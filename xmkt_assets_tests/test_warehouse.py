@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -37,7 +37,7 @@ TIMEOUT_SECONDS = 120
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """One lake for all tests that write tables of their own."""
-    return Lake(tmp_path_factory.mktemp("home"))
+    return Lake(tmp_path_factory.mktemp("home"), threads=1)
 
 
 def days(*numbers: int, value: int = 0, rows: int = 1) -> pl.DataFrame:
@@ -205,14 +205,14 @@ def test_a_commit_that_fails_in_the_middle_changes_nothing(
     assert lake.snapshot_id() == before + 1
 
 
-def failing_at(nth: int, apply):  # noqa: ANN001, ANN201
+def failing_at(nth: int, apply: Callable[[Session, Replace], int]) -> Callable[[Session, Replace], int]:
     """`Session._apply` that is interrupted at its n-th call."""
     calls = iter(range(1, nth + 1))
 
     def interrupted(self: Session, change: Replace) -> int:
         if next(calls) == nth:
             raise KeyboardInterrupt
-        return int(apply(self, change))
+        return apply(self, change)
 
     return interrupted
 
@@ -222,7 +222,7 @@ def test_a_commit_that_fails_at_its_end_raises_its_own_error(lake: Lake) -> None
     with lake.session() as session:
         session.stage_rows("good", days(1))
         real = session.connection
-        session.connection = CommitFails(real)  # type: ignore[assignment]
+        session.connection = CommitFails(real)
         with pytest.raises(duckdb.IOException, match="disk is full"):
             session.commit([Replace("w.unwritten", "good", Whole())])
     assert "w.unwritten" not in lake.tables()
@@ -377,6 +377,7 @@ while True:
     wrong += [str(row) for row in found if tuple(row[1:4]) != (200, 1, 19900)] + ([] if len(found) == 3 else ["days"])
     if is_last:
         break
+    time.sleep(0.02)
 print(json.dumps({"queries": queries, "seen": len(seen), "wrong": wrong}))
 """
 
@@ -394,7 +395,7 @@ def output_of(process: subprocess.Popen[str]) -> str:
 
 
 def test_two_processes_replace_slices_of_one_table_while_a_third_reads_whole_slices_only(tmp_path: Path) -> None:
-    lake, done, commits = Lake(tmp_path), tmp_path / "done", 15
+    lake, done, commits = Lake(tmp_path, threads=1), tmp_path / "done", 15
     first = pl.DataFrame({"day": [date(2026, 7, 1 + i % 3) for i in range(600)], "stamp": 0, "n": 0})
     lake.replace("w.shared", first.with_columns(n=pl.int_range(200).over("day"), stamp=pl.lit(0, pl.Int64)))
     reader = start(READER, lake.root, done)
@@ -501,7 +502,7 @@ with Lake(Path(sys.argv[1])).session() as session:
 
 
 def test_a_writer_killed_amid_its_transaction_leaves_the_old_rows_and_a_free_lock(tmp_path: Path) -> None:
-    lake = Lake(tmp_path)
+    lake = Lake(tmp_path, threads=1)
     commit(lake, ("w.first", days(1), Whole()), ("w.second", days(1), Whole()))
     snapshot = lake.snapshot_id()
     writer = start(KILLED, tmp_path)
