@@ -139,9 +139,11 @@ def step(lake: Lake, value: int) -> None:
 def test_a_reader_with_the_old_file_open_keeps_it_whole_while_it_is_replaced(own_lake: Lake) -> None:
     path = own_lake.home / "xmkt.duckdb"
     publish(own_lake.root, path)
-    reader = duckdb.connect(str(path), read_only=True)
-    step(own_lake, 2)
-    publish(own_lake.root, path)
+    reader, before = duckdb.connect(str(path), read_only=True), path.read_bytes()
+    with path.open("rb") as handle:
+        step(own_lake, 2)
+        publish(own_lake.root, path)
+        assert handle.read() == before
     assert reader.execute("select value from campaigns.a").fetchall() == [(1,)]
     reader.close()
     assert asked(path, "select value from campaigns.a") == [(2,)]

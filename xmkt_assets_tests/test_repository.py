@@ -4,9 +4,11 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from xmkt_assets.definitions import build_defs
@@ -28,6 +30,12 @@ def shown(path: Path) -> str:
     return path.relative_to(REPOSITORY).as_posix()
 
 
+@cache
+def defs() -> dg.Definitions:
+    return build_defs()
+
+
+@cache
 def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -148,8 +156,8 @@ HANDS_ON = {"xmkt_assets/dev.py"}
 
 def uses_of_environment(path: Path) -> list[str]:
     """Every expression of a module that touches os.environ or os.getenv."""
-    nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Attribute)]
-    touched = [n for n in nodes if ast.unparse(n) in ("os.environ", "os.getenv")]
+    nodes = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.Attribute) and n.attr in ("environ", "getenv")]
+    touched = [n for n in nodes if ast.unparse(n.value) == "os"]
     direct = [n for n in ast.walk(tree_of(path)) if isinstance(n, ast.ImportFrom) and n.module == "os"]
     imported_names = [a.name for n in direct for a in n.names if a.name in ("environ", "getenv")]
     return [*(_around(path, n) for n in touched), *imported_names]
@@ -195,7 +203,7 @@ def test_every_folder_of_sql_is_a_stage_or_the_checks() -> None:
 
 
 def test_every_sql_file_is_an_asset_and_every_query_of_checks_an_asset_check() -> None:
-    graph = build_defs().resolve_asset_graph()
+    graph = defs().resolve_asset_graph()
     tables = {tuple(key.path) for key in graph.get_all_asset_keys()}
     checks = {key.name for key in graph.asset_check_keys}
     for path in SQL_FOLDER.rglob("*.sql"):
@@ -279,7 +287,7 @@ def test_every_file_and_table_that_readme_names_is_there() -> None:
     text = README.read_text(encoding="utf-8")
     files = set(re.findall(r"`((?:xmkt_assets|xmkt_assets_tests|dbt_like_sql)/[\w./]+)`", text))
     assert {n for n in files if "<" not in n and not (REPOSITORY / n).exists()} == set()
-    graph = build_defs().resolve_asset_graph()
+    graph = defs().resolve_asset_graph()
     tables = {".".join(key.path) for key in graph.get_all_asset_keys()}
     stages = "raw|staging|segments|recommenders|campaigns|evaluation"
     named = set(re.findall(rf"`((?:{stages})\.[a-z_]+)`", text))
@@ -289,7 +297,7 @@ def test_every_file_and_table_that_readme_names_is_there() -> None:
 
 def test_every_job_and_sensor_that_readme_names_is_defined() -> None:
     text = README.read_text(encoding="utf-8")
-    repository = build_defs().get_repository_def()
+    repository = defs().get_repository_def()
     jobs, sensors = {j.name for j in repository.get_all_jobs()}, {s.name for s in repository.sensor_defs}
     for name in ("load_partner_drops", "retrain", "plan_campaign", "evaluate_and_publish"):
         assert name in jobs

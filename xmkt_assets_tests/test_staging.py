@@ -245,7 +245,7 @@ def expected_pairs(users: Sequence[Row], customers: Sequence[Row]) -> set[tuple[
 HASHES = st.tuples(st.sampled_from([None, "p1", "p2", "p3"]), st.sampled_from([None, "e1", "e2", "e3"]))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.lists(HASHES, max_size=4), st.lists(HASHES, max_size=4))
 def test_joining_agrees_with_doing_it_by_hand_and_gives_each_account_one_person(
     of_users: list[tuple[str | None, str | None]], of_customers: list[tuple[str | None, str | None]]
