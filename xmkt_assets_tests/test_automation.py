@@ -5,7 +5,7 @@ asks them, and what they request is run.
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -409,9 +409,11 @@ def test_without_plans_nothing_happens(platform: Platform) -> None:
 # ── failures and the clock ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def alerts_of(platform: Platform, **run: object) -> list[dict[str, object]]:
+def alerts_of(
+    platform: Platform, *, only: Sequence[str] = ("staging.users", "staging.claims"), **run: object
+) -> list[dict[str, object]]:
     """Run something that fails, tell the failure sensor, and read what it wrote."""
-    result = platform.run(LOAD, only=["staging.users", "staging.claims"], must_succeed=False, **run)  # type: ignore[arg-type]
+    result = platform.run(LOAD, only=only, must_succeed=False, **run)  # type: ignore[arg-type]
     assert not result.success
     (event,) = [e for e in result.all_events if e.event_type == dg.DagsterEventType.RUN_FAILURE]
     context = dg.build_run_status_sensor_context(
@@ -436,6 +438,17 @@ def test_a_failure_is_written_down_with_job_partition_and_what_each_step_said(pl
     assert "Materialise the tables it reads first (raw.claims)" in told[0]
     assert datetime.fromisoformat(str(alert["at"])).tzinfo is not None
     assert alert["run_id"]
+
+
+def test_an_error_nobody_wrote_a_message_for_is_told_without_dagsters_wrapping(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("xmkt_assets.assets.raw.load_feed", full)
+    (alert,) = alerts_of(platform, only=["raw.users"], partition=DAY.isoformat())
+    assert alert["step_errors"] == ["raw__users: OSError: no space left on device"]
 
 
 def test_a_failed_range_is_told_by_its_first_and_last_day_and_every_failure_adds_a_line(platform: Platform) -> None:

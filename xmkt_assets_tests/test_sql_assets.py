@@ -243,9 +243,9 @@ def test_unique_in_a_snapshot_is_asked_within_each_day(lake: Lake) -> None:
 
 
 def test_a_reference_makes_the_table_it_names_an_upstream_so_that_it_is_built_first(lake: Lake) -> None:
-    referring = ORDERS.replace("-- Id of the order", "-- Id of the order @references(staging.known.order_id)")
+    referring = ORDERS.replace("-- Id of the order", "-- Id of the order @references(staging.z_known.order_id)")
     known = "-- grain: order_id\n-- One row per order.\nselect\n    distinct order_id -- Id\nfrom raw.orders\n"
-    assert lake.run({"staging.orders": referring, "staging.known": known}, day=DAY).success
+    assert lake.run({"staging.orders": referring, "staging.z_known": known}, day=DAY).success
 
 
 # ── days and ranges ──────────────────────────────────────────────────────────────────────────────────────────────────
