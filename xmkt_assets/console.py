@@ -15,6 +15,7 @@ from typing import Final
 import dagster as dg
 import polars as pl
 
+from xmkt_assets.automation.sensors import step_error
 from xmkt_assets.partitions import range_tags
 
 _QUIET: Final = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -48,8 +49,7 @@ class _Progress:
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self._finished(event.step_key, "")
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            self.failures.append(f"{event.step_key}: {error.cause.message if error and error.cause else error}")
+            self.failures.append(step_error(event))
             self._finished(event.step_key, "FAILED")
 
     def _finished(self, step: str, word: str) -> None:

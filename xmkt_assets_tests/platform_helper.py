@@ -21,7 +21,6 @@ from xmkt_assets.campaigns.plan import EXAMPLES
 from xmkt_assets.contracts import contracts
 from xmkt_assets.definitions import build_defs
 from xmkt_assets.partitions import CAMPAIGNS_NAME, DAYS, range_tags
-from xmkt_assets.recommenders import RECOMMENDERS
 from xmkt_assets.resources import PartnerDrops, Tracking, Warehouse
 from xmkt_assets.simulate import World
 
@@ -150,9 +149,7 @@ def finished_platform(factory: pytest.TempPathFactory) -> Platform:
         platform.run(LOAD, tags=range_tags(FIRST_DAY, AS_OF))
         small = {"resamples": 20, "horizon_days": 2}
         boards = {f"recommenders__{target}_leaderboard": small for target in ("course", "product")}
-        with pytest.MonkeyPatch.context() as patch:  # what is learnt is not the point here: two members are enough
-            patch.setattr("xmkt_assets.assets.recommenders.RECOMMENDERS", RECOMMENDERS[:2])
-            platform.run(RETRAIN, partition=AS_OF.isoformat(), config=boards)
+        platform.run(RETRAIN, partition=AS_OF.isoformat(), config=boards)
         platform.instance.add_dynamic_partitions(CAMPAIGNS_NAME, [CAMPAIGN])
         platform.run(PLAN, partition=CAMPAIGN)
         _finished.append(platform)

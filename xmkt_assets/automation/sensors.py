@@ -85,7 +85,7 @@ def retrain_sensor(load: AssetJob, retrain: AssetJob) -> dg.SensorDefinition:
     def retrain_after_load(context: dg.RunStatusSensorContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
         """Retrains as of the newest loaded day; several loads in a row are followed by one retraining."""
         if _under_way(context.instance, LOAD):
-            return dg.SkipReason("Another load is under way; its end will start the retraining.")
+            return dg.SkipReason("Another load is under way; its success will start the retraining.")
         as_of = newest_day(warehouse)
         if as_of is None:
             return dg.SkipReason("Nothing has been loaded yet.")
@@ -124,7 +124,7 @@ def tell_of_failures(context: dg.RunFailureSensorContext, warehouse: Warehouse) 
         "partition": _partition(run),
         "run_id": run.run_id,
         "error": context.failure_event.message,
-        "step_errors": [_step_error(event) for event in context.get_step_failure_events()],
+        "step_errors": [step_error(event) for event in context.get_step_failure_events()],
     }
     with (Path(warehouse.home) / "alerts.jsonl").open("a", encoding="utf-8") as alerts:
         alerts.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -192,7 +192,7 @@ def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
     return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1))
 
 
-def _step_error(event: dg.DagsterEvent) -> str:
+def step_error(event: dg.DagsterEvent) -> str:
     """What the step said itself: without Dagster's wrapping, and not the bare error behind a message for people."""
     error = event.step_failure_data.error
     if error is not None and error.cls_name == "DagsterExecutionStepExecutionError" and error.cause is not None:
