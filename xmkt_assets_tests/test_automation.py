@@ -281,7 +281,7 @@ def test_while_another_load_starts_or_runs_retraining_waits_for_it(
     ledger(platform, d2026_07_03=5)
     a_run(platform, LOAD, status)
     answer = after(platform, "retrain_after_load", a_run(platform, LOAD, dg.DagsterRunStatus.SUCCESS))
-    assert answer == dg.SkipReason("Another load is under way; its end will start the retraining.")
+    assert answer == dg.SkipReason("Another load is under way; its success will start the retraining.")
     assert dg.DagsterRunStatus.QUEUED in UNFINISHED  # Dagster makes no queued run outside a workspace
 
 

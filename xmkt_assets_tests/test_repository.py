@@ -20,8 +20,8 @@ PURE_MODULES = ("warehouse.py", "sql_models.py", "published.py")
 HEAVY = {"torch", "transformers", "mlflow", "sklearn", "lightgbm", "implicit", "scipy", "matplotlib", "pandas"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = sorted(p for name in PURE_PACKAGES for p in (PACKAGE / name).rglob("*.py")) + [PACKAGE / m for m in PURE_MODULES]
-# The half of pydantic that it pins to itself; the library of the Dagster storage class that event_log extends.
-BROUGHT_ALONG = {"pydantic-core", "sqlalchemy"}
+# The half of pydantic that it pins to itself.
+BROUGHT_ALONG = {"pydantic-core"}
 README = REPOSITORY / "README.md"
 MAKEFILE = REPOSITORY / "Makefile"
 
