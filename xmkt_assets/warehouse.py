@@ -109,13 +109,19 @@ class Lake:
     @contextmanager
     def session(self) -> Iterator["Session"]:
         """A connection of its own with its own temporary tables; closed at the end."""
-        connection = _instance(self.root, tuple(sorted(self._config.items()))).cursor()
+        config = tuple(sorted(self._config.items()))
+        connection = _instance(self.root, config).cursor()
         try:
             connection.execute("USE lake")
             connection.execute("SET TimeZone = 'UTC'")
             # A table that does not exist yet must not be answered by a Python variable of its name.
             connection.execute("SET python_enable_replacements = false")
             yield Session(connection, self.root)
+        except BaseException as error:
+            # After a fatal error DuckDB answers nothing more on this instance; the next session gets a new one.
+            if any(isinstance(e, duckdb.FatalException) for e in (error, error.__cause__)):
+                _forget_instance(self.root, config)
+            raise
         finally:
             connection.close()
 
@@ -321,6 +327,11 @@ def _instance(root: Path, config: tuple[tuple[str, object], ...]) -> duckdb.Duck
         if key not in _instances or not (root / "catalog.sqlite").exists():
             _instances[key] = _attach(root, dict(config))
         return _instances[key]
+
+
+def _forget_instance(root: Path, config: tuple[tuple[str, object], ...]) -> None:
+    with _instances_lock:
+        _instances.pop((os.getpid(), str(root), config), None)
 
 
 def _attach(root: Path, config: Mapping[str, object]) -> duckdb.DuckDBPyConnection:

@@ -701,7 +701,7 @@ UNREADABLE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "said"), UNREADABLE, ids=lambda v: str(v)[:30])
+@pytest.mark.parametrize(("name", "content", "said"), UNREADABLE, ids=[f"{n}: {said}" for n, _, said in UNREADABLE])
 def test_a_file_that_cannot_be_read_is_named_with_the_remedy_and_keeps_no_other_out(
     door: Door, name: str, content: bytes, said: str
 ) -> None:

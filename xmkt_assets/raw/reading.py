@@ -22,7 +22,7 @@ import polars as pl
 from xmkt_assets.contracts import Contract
 from xmkt_assets.raw.landing import DropFile
 from xmkt_assets.raw.values import HIDDEN, reasons, shown_text, text_of, typed_value
-from xmkt_assets.warehouse import Session, literal
+from xmkt_assets.warehouse import Session, WarehouseError, literal
 
 # No JSON of a machine's making holds this character, so a whole JSON line arrives as one column.
 _NEVER: Final = "E'\\x01'"
@@ -275,6 +275,12 @@ def _read_group(
     """Read files of one layout at once; where that fails, halve, so that one bad file keeps no other out."""
     try:
         session.connection.execute(_insert_sql(contract, layout, [f.path for f in files]))
+    except duckdb.FatalException as error:
+        names = ", ".join(file.name for file in files[:5])
+        raise WarehouseError(
+            f"DuckDB broke down while it read {names}{' …' if len(files) > 5 else ''}: {str(error)[:200]}. Nothing was "
+            f"written. Load these files one by one to find the one that does it, and move it out of the landing folder."
+        ) from error
     except duckdb.Error as error:
         session.connection.execute("drop table if exists malformed; drop table if exists malformed_scan")
         if len(files) == 1:
@@ -304,7 +310,7 @@ def _insert_sql(contract: Contract, layout: _Layout, paths: Sequence[Path]) -> s
     return (
         f"insert into incoming by name "
         f"with texts as (select row_number() over () as position_, {_PATH}, {texts}{line} "
-        f"from {layout.relation(paths)}), "
+        f"from {layout.relation(paths)}{_reading_all(layout)}), "
         f"typed as (select texts.*, {typed}, drop_files.* exclude ({_PATH}) from texts "
         f"inner join drop_files on texts.{_PATH} = drop_files.{_PATH}), "
         f"judged as (select *, coalesce({layout.row_problem}, nullif(concat_ws('; ', {found}), '')) as reason_ "
@@ -312,6 +318,12 @@ def _insert_sql(contract: Contract, layout: _Layout, paths: Sequence[Path]) -> s
         f"select partner, dt, source_file, file_order_, position_, {', '.join(contract.column_names)}, reason_, "
         f"case when reason_ is not null then {_raw_text(contract, layout)} end as raw_text_ from judged"
     )
+
+
+def _reading_all(layout: _Layout) -> str:
+    """SQL that keeps DuckDB from skipping columns: one that skips any breaks down at a line that is not UTF-8."""
+    skipped = [name for name in layout.columns if name not in layout.present]
+    return f" where strlen(concat({', '.join(skipped)})) >= 0" if layout.kind == "csv" and skipped else ""
 
 
 def _raw_text(contract: Contract, layout: _Layout) -> str:

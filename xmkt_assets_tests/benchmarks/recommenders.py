@@ -15,7 +15,7 @@ import polars as pl
 from xmkt_assets.recommenders import ALS, ItemKNN, Recommender
 from xmkt_assets_tests.benchmarks.measure import Comparison, seconds_of, take_turns
 
-SIZES: Final = {"people": 20_000, "items": 500, "interactions": 400_000}
+SIZES: Final = {"people": 10_000, "items": 500, "interactions": 200_000}
 TOP: Final = 20
 
 
