@@ -21,15 +21,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xmkt_assets.contracts import ContractColumn, contracts
+from xmkt_assets.raw import reading
 from xmkt_assets.raw.landing import take_inventory
 from xmkt_assets.raw.load import LEDGER, QUARANTINE, FeedLoad, empty_feed, load_feed
-from xmkt_assets.warehouse import Lake, Session
+from xmkt_assets.warehouse import Lake, Session, WarehouseError
 
 DAY = date(2026, 7, 1)
 NOW = datetime(2026, 7, 2, 3)
 VIEW = ("view_id", "user_id", "course_id", "viewed_at", "dwell_seconds", "source")
 EXAMPLES = settings(
-    max_examples=10,
+    max_examples=8,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -520,6 +521,27 @@ def test_a_line_that_is_not_utf_8_keeps_no_other_line_out(door: Door) -> None:
     ]
     assert found.quarantine["source_row"].to_list() == [2, 2]
     assert all("not utf-8" in reason for reason in found.quarantine["reason"])
+
+
+def test_a_line_that_is_not_utf_8_beside_an_undeclared_column_keeps_no_other_line_out(door: Door) -> None:
+    """Found by changing bytes at random: DuckDB 1.5.5 breaks down for good when it may skip a column of such a file."""
+    text = as_csv([view("v1", extra="x"), view("v2", extra="y")], ("view_id", "extra", *VIEW[1:]))
+    door.put("views.csv", text.encode().rstrip(b"\n")[:-2] + b"\x8fh")
+    found = door.load()
+    assert found.ids == ["v1"]
+    assert "not utf-8" in found.reasons()[2]
+
+
+def test_a_file_that_breaks_the_reader_down_is_named(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> str:
+        raise duckdb.FatalException("Failed: database has been invalidated")
+
+    door.put("views.csv", as_csv([view("v1")]))
+    monkeypatch.setattr(reading, "_insert_sql", break_down)
+    with pytest.raises(
+        WarehouseError, match=r"broke down while it read course_platform/.*/views\.csv: Failed: database"
+    ):
+        door.load()
 
 
 def test_a_garbage_line_in_json_lines_goes_to_quarantine_as_it_came(door: Door) -> None:
