@@ -4,23 +4,32 @@ Add a `ConfigurableResource` here when assets need a new outside thing. Keep tab
 MLflow logic in ``tracking``; nothing here computes.
 """
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import dagster as dg
 import polars as pl
 import yaml
 
+from xmkt_assets.contracts import contracts
+from xmkt_assets.raw.completeness import NO_RULES, Rules
+from xmkt_assets.raw.landing import DropFile, Inventory, take_inventory
+from xmkt_assets.raw.lending import lent
+from xmkt_assets.raw.stores import Store, open_store
 from xmkt_assets.tracking import TrackedRun, Tracker
 from xmkt_assets.warehouse import Lake, Session, Written
 
 SETTINGS_FILE: Final = "settings.yaml"
+LANDING_FILE: Final = "landing.yaml"
+LANDING_SETTINGS: Final = ("options", "wait_for_success", "grace_seconds")
 REPOSITORY: Final = Path(__file__).parent.parent
 SQL_FOLDER: Final = REPOSITORY / "dbt_like_sql"
 
@@ -37,10 +46,7 @@ class Settings:
     threads: int | None
     memory_limit: str | None
     settle_seconds: float
-
-    @property
-    def landing(self) -> Path:
-        return self.home / "landing"
+    landing: str
 
     @property
     def campaigns(self) -> Path:
@@ -64,7 +70,27 @@ def settings() -> Settings:
         threads=int(threads) if threads else None,
         memory_limit=os.environ.get("XMKT_MEMORY_LIMIT"),
         settle_seconds=float(os.environ.get("XMKT_SETTLE_SECONDS", "5")),
+        landing=_landing(home),
     )
+
+
+def _landing(home: Path) -> str:
+    """Where partners deliver: a folder, or an fsspec address such as ``s3://bucket/landing``."""
+    address = os.environ.get("XMKT_LANDING") or str(home / "landing")
+    return address if "://" in address else str(Path(address).resolve())
+
+
+def _landing_options() -> dict[str, Any]:
+    """fsspec storage options from the environment; an error does not repeat them: they hold credentials."""
+    try:
+        found = json.loads(os.environ.get("XMKT_LANDING_OPTIONS") or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            'XMKT_LANDING_OPTIONS is no JSON object; wanted for example {"endpoint_url": ".."}. Set it so.'
+        )
+    return found
 
 
 def prepare_home(home: Path, *, start_on: date | None = None) -> Path:
@@ -77,6 +103,7 @@ def prepare_home(home: Path, *, start_on: date | None = None) -> Path:
     if start_on is not None:
         text = yaml.safe_dump({"start_on": start_on.isoformat()})
         (home / SETTINGS_FILE).write_text(text, encoding="utf-8")
+        os.environ.pop("XMKT_LANDING", None)  # what fills a home of its own reads no partner's files
     os.environ["XMKT_HOME"] = str(home)
     os.environ["DAGSTER_HOME"] = str(dagster_home)
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
@@ -117,14 +144,42 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class PartnerDrops(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The landing folder partners write to. Files younger than `settle_seconds` may still be growing."""
+    """The landing folder or address partners write to. Files younger than `settle_seconds` may still be growing.
+
+    ``landing.yaml`` in the `home` says which partners write ``_SUCCESS`` (`wait_for_success`), how long a folder is
+    waited for (`grace_seconds`) and how to open an address (`options`, fsspec storage options). Options in
+    XMKT_LANDING_OPTIONS (JSON) go before; they hold credentials, so they are never part of this resource's
+    configuration, which Dagster shows.
+    """
 
     landing: str
     settle_seconds: float = 5.0
+    home: str | None = None
 
     @property
-    def folder(self) -> Path:
-        return Path(self.landing)
+    def store(self) -> Store:
+        options = {**self._said.get("options", {}), **_landing_options()}
+        return open_store(self.landing, spool=Path(self.home) / "spool" if self.home else None, options=options)
+
+    def inventory(self, *, only_feed: str | None = None) -> Inventory:
+        """What lies there now, of one feed or all."""
+        grace_seconds = float(self._said.get("grace_seconds", NO_RULES.grace_seconds))
+        rules = Rules(frozenset(self._said.get("wait_for_success", ())), grace_seconds)
+        return take_inventory(self.store, contracts(), only_feed=only_feed, rules=rules, now_ns=time.time_ns())
+
+    def lent(self, files: Sequence[DropFile]) -> AbstractContextManager[tuple[DropFile, ...]]:
+        """`files` to read from while the block runs."""
+        return lent(self.store, files)
+
+    @property
+    def _said(self) -> dict[str, Any]:
+        """What ``landing.yaml`` of the home says, read at each use: a running sensor follows a change."""
+        path = Path(self.home or "", LANDING_FILE)
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if self.home and path.exists() else None
+        if not isinstance(found or {}, dict) or set(found or {}) - set(LANDING_SETTINGS):
+            wrong = ", ".join(sorted(set(found) - set(LANDING_SETTINGS))) if isinstance(found, dict) else "no settings"
+            raise ValueError(f"{path} holds {wrong}; wanted only {', '.join(LANDING_SETTINGS)}. Correct the file.")
+        return found or {}
 
 
 class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -165,7 +220,7 @@ def resources() -> dict[str, object]:
     found = settings()
     return {
         "warehouse": Warehouse(home=str(found.home), threads=found.threads, memory_limit=found.memory_limit),
-        "drops": PartnerDrops(landing=str(found.landing), settle_seconds=found.settle_seconds),
+        "drops": PartnerDrops(landing=found.landing, settle_seconds=found.settle_seconds, home=str(found.home)),
         "tracking": Tracking(home=str(found.home)),
     }
 

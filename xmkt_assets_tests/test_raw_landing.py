@@ -41,7 +41,7 @@ def test_a_well_placed_file_is_known_by_partner_feed_and_day(landing: Path) -> N
 
 
 def test_a_folder_that_does_not_exist_holds_nothing(landing: Path) -> None:
-    assert look(landing) == ((), ())
+    assert look(landing) == ((), (), ())
 
 
 def test_files_come_in_order_of_feed_day_partner_and_name_whatever_order_they_were_made_in(landing: Path) -> None:
@@ -69,9 +69,16 @@ MISPLACED = [
     ("insurer/claims/dt=2026-02-30/a.csv", "'dt=2026-02-30' is no day"),
     ("insurer/claims/dt=2026-7-1/a.csv", "'dt=2026-7-1' is no day"),
     ("insurer/claims/dt=2026-07-01\n/a.csv", "is no day"),
-    ("insurer/claims/dt=2026-07-01/a.xlsx", "unknown kind of file; wanted one of .csv, .csv.gz, .parquet, .jsonl. Del"),
+    (
+        "insurer/claims/dt=2026-07-01/a.xlsx",
+        "unknown kind of file; wanted one of .csv, .csv.gz, .tsv, .tsv.gz, .jsonl,",
+    ),
     ("insurer/claims/dt=2026-07-01/a.CSV", "unknown kind of file"),
     ("insurer/claims/dt=2026-07-01/a.gz", "unknown kind of file"),
+    ("insurer/claims/dt=2026-07-01/a.parquet.gz", "unknown kind of file"),
+    ("insurer/claims/dt=2026-07-01/a\x1b[2J.csv", "a name with control or invisible characters; rename the file."),
+    ("insurer/claims/dt=2026-07-01/a\u202evsc.csv", "a name with control or invisible characters; rename the file."),
+    (f"insurer/claims/dt=2026-07-01/{'a' * 200}\n.csv", "a name with control or invisible characters"),
 ]
 
 
@@ -82,8 +89,23 @@ def test_a_misplaced_file_is_named_with_what_is_wrong_and_what_to_do(landing: Pa
     inventory = look(landing)
     assert names(inventory) == [GOOD]
     (stray,) = inventory.strays
-    assert stray.name == name
+    assert stray.name == name.translate({10: r"\n", 0x1B: r"\x1b", 0x202E: r"\u202e"})
     assert said in stray.reason
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.tsv", "a.tsv.gz", "a.jsonl", "a.jsonl.gz", "a.parquet"])
+def test_every_kind_of_file_that_can_be_read_is_taken(landing: Path, name: str) -> None:
+    put(landing, f"insurer/claims/dt=2026-07-01/{name}")
+    assert len(look(landing).files) == 1
+
+
+def test_names_that_differ_only_by_case_or_by_how_an_accent_is_spelled_are_files_of_their_own(landing: Path) -> None:
+    wanted = {"a.csv", "A.csv", "caf\u00e9.csv", "cafe\u0301.csv", "报表 一.csv"}
+    for number, name in enumerate(sorted(wanted)):
+        put(landing, f"insurer/claims/dt=2026-07-01/{name}", b"x" * number)
+    found = look(landing).files
+    assert {file.name.rpartition("/")[2] for file in found} == wanted
+    assert sorted(file.size_bytes for file in found) == [0, 1, 2, 3, 4]
 
 
 UNFINISHED = [
@@ -115,6 +137,52 @@ def test_a_link_that_leads_out_is_not_followed(landing: Path, tmp_path: Path) ->
     inventory = look(landing)
     assert inventory.files == ()
     assert inventory.strays[0].reason == "a link that leads out of the landing folder; deliver the file itself."
+
+
+def test_a_link_to_a_file_of_the_other_partner_is_not_followed(landing: Path) -> None:
+    theirs = put(landing, GOOD)
+    link = landing / "insurer/claims/dt=2026-07-01/claims.csv"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(theirs)
+    inventory = look(landing)
+    assert names(inventory) == [GOOD]
+    assert inventory.strays[0].reason == "a link that leads out of the landing folder; deliver the file itself."
+
+
+@pytest.mark.parametrize("name", ["round.csv", "round"])
+def test_a_link_to_itself_is_a_stray_and_stops_nothing(landing: Path, name: str) -> None:
+    path = put(landing, GOOD)
+    (path.parent / name).symlink_to(path.parent / name)
+    inventory = look(landing)
+    assert names(inventory) == [GOOD]
+    assert len(inventory.strays) == 1
+
+
+def test_a_folder_that_cannot_be_listed_is_told(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files in it would otherwise be missing without a word."""
+    shut = put(landing, GOOD).parent
+    put(landing, "insurer/claims/dt=2026-07-01/a.csv")
+    scandir = os.scandir
+
+    def scan(folder: Path) -> object:
+        if Path(folder) == shut:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    inventory = look(landing)
+    assert names(inventory) == ["insurer/claims/dt=2026-07-01/a.csv"]
+    said = "a folder that cannot be listed (Permission denied); correct its permissions or its name."
+    assert inventory.strays == ((GOOD.rpartition("/")[0], said),)
+
+
+def test_a_very_deep_folder_stops_nothing(landing: Path) -> None:
+    put(landing, GOOD)
+    put(landing, "/".join(["d"] * 300) + "/a.csv")
+    inventory = look(landing)
+    assert names(inventory) == [GOOD]
+    assert "wrong depth" in inventory.strays[0].reason
+    assert len(inventory.strays[0].name) == 500
 
 
 def test_a_link_to_a_file_that_stays_inside_is_a_file(landing: Path) -> None:
