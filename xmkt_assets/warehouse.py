@@ -76,6 +76,28 @@ class Replace:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the rows of `table` for which `condition_sql` holds; ``$name`` in it is bound to `parameters`.
+
+    The condition may read other tables, temporary ones included. It is written by the platform, never by a partner.
+    """
+
+    table: str
+    condition_sql: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Set columns (name → SQL) of the rows of `table` for which `condition_sql` holds; bound as in `Delete`."""
+
+    table: str
+    values_sql: Mapping[str, str]
+    condition_sql: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
 def extension_path(name: str) -> str:
     """File of a DuckDB extension that came as a wheel. LOAD by full path never asks the network."""
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
@@ -170,6 +192,22 @@ class Session:
         self._root = root
         self._committed = 0
 
+    @property
+    def home(self) -> Path:
+        """The home folder the lake lies in."""
+        return self._root.parent
+
+    @contextmanager
+    def beside(self) -> Iterator["Session"]:
+        """A second connection to the same lake, with temporary tables of its own."""
+        connection = self.connection.cursor()
+        try:
+            connection.execute("USE lake")
+            connection.execute("SET TimeZone = 'UTC'")
+            yield Session(connection, self._root)
+        finally:
+            connection.close()
+
     def read(self, query: str, **params: object) -> pl.DataFrame:
         return self.connection.sql(query, params=params or None).pl()
 
@@ -192,12 +230,13 @@ class Session:
         row = self.connection.execute("select id from ducklake_current_snapshot('lake')").fetchone()
         return int(row[0]) if row else 0
 
-    def commit(self, changes: Sequence[Replace]) -> list[Written]:
+    def commit(self, changes: Sequence[Replace | Delete | Update]) -> list[Written]:
         """Apply every change in ONE transaction under the write lock; all or nothing becomes visible."""
         for change in changes:
-            self._refuse_rows_outside(change)
+            if isinstance(change, Replace):
+                self._refuse_rows_outside(change)
         with self._transaction():
-            counts = [self._apply(change) for change in changes]
+            counts = [self._apply(c) if isinstance(c, Replace) else self._alter(c) for c in changes]
         return [Written(c.table, self._committed, n) for c, n in zip(changes, counts, strict=True)]
 
     def create_view(self, view: str, query: str) -> int:
@@ -241,8 +280,15 @@ class Session:
         condition, values = _condition(change.scope)
         if existing and condition:
             execute(f"delete from {change.table} where {condition}", values)
-        execute(f"insert into {change.table} by name select * from {change.staged}")
-        row = execute(f"select count(*) from {change.staged}").fetchone()
+        row = execute(f"insert into {change.table} by name select * from {change.staged}").fetchone()
+        return int(row[0]) if row else 0
+
+    def _alter(self, change: Delete | Update) -> int:
+        query = f"delete from {change.table} where {change.condition_sql}"
+        if isinstance(change, Update):
+            values = ", ".join(f"{column} = {value}" for column, value in change.values_sql.items())
+            query = f"update {change.table} set {values} where {change.condition_sql}"
+        row = self.connection.execute(query, dict(change.parameters) or None).fetchone()
         return int(row[0]) if row else 0
 
     def _refuse_rows_outside(self, change: Replace) -> None:

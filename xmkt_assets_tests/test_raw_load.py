@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xmkt_assets.contracts import ContractColumn, contracts
-from xmkt_assets.raw import reading
+from xmkt_assets.raw import holding, reading
 from xmkt_assets.raw.landing import take_inventory
 from xmkt_assets.raw.load import LEDGER, QUARANTINE, FeedLoad, empty_feed, load_feed
 from xmkt_assets.warehouse import Lake, Session, WarehouseError
@@ -154,9 +154,18 @@ def stored_lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return Lake(tmp_path_factory.mktemp("home"), threads=1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_day_is_held_back() -> Iterator[None]:
+    """What becomes of each row is asked here; how many refused rows hold a day back is asked elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holding, "MIN_REFUSED_ROWS", 1_000_000)
+        yield
+
+
 @pytest.fixture
-def door(lake: Lake, tmp_path: Path) -> Door:
-    return Door(lake, tmp_path / "landing")
+def door(tmp_path: Path) -> Door:
+    """A door with a lake of its own: a file of which no row can be used keeps what it brought before."""
+    return Door(MemoryLake(tmp_path / "home"), tmp_path / "landing")
 
 
 @pytest.fixture
@@ -348,11 +357,13 @@ BAD_VIEWS = [
     ({"viewed_at": "1782000000"}, "viewed_at: found '1782000000', wanted a UTC time such as 2026-07-01T08:30:00Z"),
     (
         {"viewed_at": "2026-07-02T00:00:00Z"},
-        "viewed_at: found 2026-07-02 (UTC), wanted 2026-07-01; deliver the row in folder dt=2026-07-02",
+        "viewed_at: found 2026-07-02 (UTC), wanted 2026-07-01 or up to 3 days before; deliver the row in folder "
+        "dt=2026-07-02",
     ),
     (
-        {"viewed_at": "2026-07-01T06:00:00+08:00"},
-        "viewed_at: found 2026-06-30 (UTC), wanted 2026-07-01; deliver the row in folder dt=2026-06-30",
+        {"viewed_at": "2026-06-28T06:00:00+08:00"},
+        "viewed_at: found 2026-06-27 (UTC), wanted 2026-07-01 or up to 3 days before; deliver the row in folder "
+        "dt=2026-06-27",
     ),
     (
         {"dwell_seconds": "-1", "source": "tv", "user_id": ""},
@@ -511,7 +522,7 @@ def test_a_line_that_is_not_utf_8_keeps_no_other_line_out(door: Door) -> None:
     for kind in ("csv", "jsonl"):
         good = written(kind, [view(f"{kind}1")]), written(kind, [view(f"{kind}3")]).split(b"\n", kind == "csv")[-1]
         bad = written(kind, [view(f"{kind}2", user_id="课程")]).decode().split("\n")[1 if kind == "csv" else 0]
-        door.put(f"views.{kind}", good[0] + bad.encode("gb18030") + b"\n" + good[1])
+        door.put(f"views.{kind}", good[0] + bad.encode("gb18030") + b"\xff\n" + good[1])
     found = door.load()
     assert found.rows.select("view_id", "source_row").sort("view_id").rows() == [
         ("csv1", 1),
@@ -526,7 +537,7 @@ def test_a_line_that_is_not_utf_8_keeps_no_other_line_out(door: Door) -> None:
 def test_a_line_that_is_not_utf_8_beside_an_undeclared_column_keeps_no_other_line_out(door: Door) -> None:
     """Found by changing bytes at random: DuckDB 1.5.5 breaks down for good when it may skip a column of such a file."""
     text = as_csv([view("v1", extra="x"), view("v2", extra="y")], ("view_id", "extra", *VIEW[1:]))
-    door.put("views.csv", text.encode().rstrip(b"\n")[:-2] + b"\x8fh")
+    door.put("views.csv", text.encode().rstrip(b"\n")[:-2] + b"\x8f\xffh")
     found = door.load()
     assert found.ids == ["v1"]
     assert "not utf-8" in found.reasons()[2]
@@ -584,9 +595,9 @@ LOADABLE = {"good", "two lines", "empty line in quotes", "quote inside"}
     is_packed=st.booleans(),
 )
 def test_every_row_has_its_true_number_whatever_stands_before_it(
-    lake: Lake, tmp_path: Path, records: list[str], end: str, is_packed: bool
+    tmp_path: Path, records: list[str], end: str, is_packed: bool
 ) -> None:
-    door = fresh_door(lake, tmp_path)
+    door = fresh_door(tmp_path)
     lines = [CSV_RECORDS[kind].format(id=f"v{i}", end=end) for i, kind in enumerate(records)]
     content = end.join([",".join(VIEW), *lines, ""]).encode("latin-1")
     door.put("views.csv.gz" if is_packed else "views.csv", gzip.compress(content, mtime=0) if is_packed else content)
@@ -610,8 +621,8 @@ JSON_RECORDS = {
 
 @EXAMPLES
 @given(records=st.lists(st.sampled_from(sorted(JSON_RECORDS)), min_size=1, max_size=30))
-def test_every_json_line_has_its_true_number(lake: Lake, tmp_path: Path, records: list[str]) -> None:
-    door = fresh_door(lake, tmp_path)
+def test_every_json_line_has_its_true_number(tmp_path: Path, records: list[str]) -> None:
+    door = fresh_door(tmp_path)
     lines = [JSON_RECORDS[kind].replace(b"{id}", b"v%d" % i) for i, kind in enumerate(records)]
     content = b"\n".join([*lines, b""])
     door.put("views.jsonl", content)
@@ -626,9 +637,10 @@ def test_every_json_line_has_its_true_number(lake: Lake, tmp_path: Path, records
 _folders = itertools.count()
 
 
-def fresh_door(lake: Lake, tmp_path: Path, feed: str = "course_views") -> Door:
-    """A door of its own for one example of a property test."""
-    return Door(lake, tmp_path / str(next(_folders)), feed)
+def fresh_door(tmp_path: Path, feed: str = "course_views") -> Door:
+    """A door and a lake of its own for one example of a property test."""
+    folder = tmp_path / str(next(_folders))
+    return Door(MemoryLake(folder / "home"), folder / "landing", feed)
 
 
 # --- headers and whole files ---------------------------------------------------------------------------------------
@@ -691,7 +703,7 @@ def test_columns_in_another_order_are_matched_by_name(door: Door) -> None:
     assert door.load().rows.select(VIEW[:3]).rows() == [("v1", "u1", "c1")]
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
+@pytest.mark.parametrize("delimiter", ["^", "~"])
 def test_a_wrong_delimiter_is_shown_as_the_header_that_was_found(door: Door, delimiter: str) -> None:
     door.put("views.csv", as_csv([view("v1"), view("v2")], delimiter=delimiter))
     found = door.load()
@@ -710,9 +722,8 @@ MANY_VIEWS = as_csv([view(f"v{i}") for i in range(60_000)]).encode()  # more tha
 UNREADABLE = [
     ("a.csv", as_csv([view()]).replace("source", "view_id", 1).encode(), "names view_id twice in its header"),
     ("a.csv", b"\n" + as_csv([view()]).encode(), "begins with an empty line"),
-    ("a.csv", as_csv([view()]).replace("source", "来源", 1).encode("gb18030"), "is not UTF-8 text"),
-    ("a.csv", as_csv([view()]).encode("utf-16"), "is not UTF-8 text"),
-    ("a.csv", (as_csv([view()]) + as_csv([view("v2")], end="\r\n")).encode(), "mixes kinds of line ends"),
+    ("a.csv", as_csv([view()]).encode().replace(b"source", b"caf\xe9", 1), "is neither UTF-8 text nor GB18030"),
+    ("a.csv", as_csv([view()]).encode("utf-16-le"), "UTF-16 without a byte order mark"),
     ("a.csv", b"x" * (1 << 20), "has no line end in its first 1048576 bytes"),
     ("a.csv.gz", gzip.compress(MANY_VIEWS, 1, mtime=0)[:-5000], "cannot be read"),
     ("a.csv.gz", gzip.compress(as_csv([view()]).encode(), mtime=0)[:-8] + b"12345678", "cannot be read"),
@@ -741,20 +752,16 @@ def test_a_file_that_cannot_be_read_is_named_with_the_remedy_and_keeps_no_other_
 
 
 def test_one_file_that_fails_while_it_is_read_keeps_none_of_its_group_out(door: Door) -> None:
-    """Its header is sound, so it is read in one statement with all the others."""
+    """Its footer is sound, so it is read in one statement with all the others."""
     for i in range(7):
         door.put(f"good{i}.csv", as_csv([view(f"v{i}")]))
         door.put(f"good{i}.parquet", as_parquet(text_frame([view(f"p{i}")])))
-    door.put("good3-bad.csv", as_csv([view("x"), view("y")]).replace("\nx", "\r\nx"))
     whole = bytearray(as_parquet(text_frame([view(f"x{i}") for i in range(2000)]), compression="zstd"))
     whole[200:3000] = bytes(2800)
     door.put("good3-bad.parquet", bytes(whole))
     found = door.load()
     assert found.ids == sorted(f"{kind}{i}" for kind in "vp" for i in range(7))
-    assert {name for name, line in found.ledger.items() if line["status"] == "unreadable"} == {
-        "good3-bad.csv",
-        "good3-bad.parquet",
-    }
+    assert {name for name, line in found.ledger.items() if line["status"] == "unreadable"} == {"good3-bad.parquet"}
 
 
 EMPTY = [
@@ -959,9 +966,9 @@ SOME_ROWS = st.lists(
 @EXAMPLES
 @given(files=st.dictionaries(st.sampled_from([f"{n}.{kind}" for n in "ab" for kind in KINDS]), SOME_ROWS, min_size=1))
 def test_any_mix_of_good_bad_and_repeated_rows_is_loaded_as_plain_python_says(
-    lake: Lake, tmp_path: Path, files: dict[str, list[tuple[str, str]]]
+    tmp_path: Path, files: dict[str, list[tuple[str, str]]]
 ) -> None:
-    door = fresh_door(lake, tmp_path)
+    door = fresh_door(tmp_path)
     for name, rows in files.items():
         door.put(name, written(name.split(".", 1)[1], [view(key, dwell_seconds=dwell) for key, dwell in rows]))
     found, expected = door.load(), predict(files)

@@ -3,18 +3,32 @@
 To add a feed, add its contract: nothing is registered here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
 from xmkt_assets.contracts import Contract, contracts
+from xmkt_assets.contracts.docs import columns_table, terms_table
 from xmkt_assets.materialisation import add_day_counts, column_schema, markdown_table, written_metadata
 from xmkt_assets.partitions import DAYS, days_of
-from xmkt_assets.raw.landing import take_inventory
-from xmkt_assets.raw.load import LEDGER, LEDGER_SCHEMA, QUARANTINE, QUARANTINE_SCHEMA, FeedLoad, empty_feed, load_feed
+from xmkt_assets.raw.books import (
+    LEDGER,
+    LEDGER_COLUMNS,
+    LEDGER_DESCRIPTION,
+    LEDGER_SCHEMA,
+    QUARANTINE,
+    QUARANTINE_COLUMNS,
+    QUARANTINE_DESCRIPTION,
+    QUARANTINE_SCHEMA,
+)
+from xmkt_assets.raw.drift import table_of
+from xmkt_assets.raw.fixes import FIXES, empty_fixes, take_over, waiting_sheets
+from xmkt_assets.raw.late import LATE, LATE_COLUMNS, LATE_DESCRIPTION
+from xmkt_assets.raw.load import FeedLoad, empty_feed, load_feed
 from xmkt_assets.resources import PartnerDrops, Warehouse
 from xmkt_assets.warehouse import Equal, Replace, Session, Written
 
@@ -33,6 +47,7 @@ def feed_asset(contract: Contract) -> dg.AssetsDefinition:
         description=_description(contract),
         partitions_def=DAYS,
         backfill_policy=dg.BackfillPolicy.single_run(),
+        deps=[FIXES.split(".")],
         code_version=contract.version,
         kinds={"duckdb", "ducklake"},
         owners=OWNERS,
@@ -46,16 +61,26 @@ def feed_asset(contract: Contract) -> dg.AssetsDefinition:
                 "rows_add_up", asset=key, description="Rows in = loaded + quarantined + duplicates, per file."
             ),
             dg.AssetCheckSpec(
-                "few_rows_refused", asset=key, description=f"At most {MANY_SHARE:.0%} of the rows went to quarantine."
+                "few_rows_refused",
+                asset=key,
+                description=f"At most {MANY_SHARE:.0%} of the rows went to quarantine. More than "
+                f"{contract.max_refused_share:.0%} of a partner's day, and the day is held back: the table keeps it as "
+                "it was.",
+            ),
+            dg.AssetCheckSpec(
+                "units_are_steady",
+                asset=key,
+                description="Values are of the size, and values of a list as frequent, as in the days before. A day "
+                "that looks like another unit (yuan for fen) is held back.",
             ),
         ],
     )
     def asset(context: dg.AssetExecutionContext, warehouse: Warehouse, drops: PartnerDrops) -> Iterator[Any]:
         days = days_of(context)
-        files = take_inventory(drops.folder, contracts(), only_feed=feed).of(feed, days)
-        with warehouse.session() as session:
+        files = drops.inventory(only_feed=feed).of(feed, days)
+        with drops.lent(files) as local_files, warehouse.session() as session:
             read_snapshot = session.snapshot_id()
-            load = load_feed(session, contract, files, run_id=context.run.run_id, loaded_at=_now())
+            load = load_feed(session, contract, local_files, run_id=context.run.run_id, loaded_at=_now())
             written = load.written or _untouched(session, contract)
         add_day_counts(context, {**dict.fromkeys(days, 0), **load.row_counts})
         yield dg.MaterializeResult(
@@ -63,7 +88,7 @@ def feed_asset(contract: Contract) -> dg.AssetsDefinition:
                 **written_metadata(written, read_snapshot_id=read_snapshot),
                 **_file_metadata(contract, load),
             },
-            check_results=list(_checks(key, load.ledger)),
+            check_results=list(_checks(key, load)),
         )
 
     return asset
@@ -88,7 +113,7 @@ def landing_strays(context: dg.AssetExecutionContext, warehouse: Warehouse, drop
     Such a file is not loaded and not touched; it stays where it lies until somebody moves it.
     """
     read_snapshot = warehouse.snapshot_id()
-    strays = take_inventory(drops.folder, contracts()).strays
+    strays = drops.inventory().strays
     seen = [{"source_file": name, "reason": reason, "seen_at": _now()} for name, reason in strays]
     rows = pl.DataFrame(seen, schema={"source_file": pl.String, "reason": pl.String, "seen_at": pl.Datetime("us")})
     written = warehouse.replace("raw.landing_strays", rows)
@@ -110,7 +135,32 @@ def landing_strays(context: dg.AssetExecutionContext, warehouse: Warehouse, drop
     )
 
 
-def book_spec(table: str, description: str) -> dg.AssetSpec:
+@dg.asset(key=FIXES.split("."), group_name="raw", kinds={"duckdb", "ducklake"}, owners=OWNERS, tags={"personal": "yes"})
+def quarantine_fixes(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult[Any]:
+    """One row per decision about a quarantined row: fixed, with the values to load in its place, or given up.
+
+    Edited sheets wait in `quarantine_fixes/<who decided>/` under the home; taken over, they are removed. The next
+    load of their days applies them. Make a sheet: `python -m xmkt_assets.quarantine export FEED SHEET.csv`.
+    """
+    sheets = waiting_sheets(Path(warehouse.home))
+    with warehouse.session() as session:
+        read_snapshot = session.snapshot_id()
+        written = empty_fixes(session) if FIXES not in session.tables() else Written(FIXES, read_snapshot, 0)
+        taken = take_over(session, contracts(), sheets, run_id=context.run.run_id, decided_at=_now())
+        written = written._replace(snapshot_id=session.snapshot_id(), row_count=sum(t.decisions for t in taken))
+    lines = [{"sheet": t.sheet, "line": line, "why": why} for t in taken for line, why in t.refused]
+    for line in lines:
+        context.log.warning("%s, line %s was not taken over: %s", *line.values())
+    return dg.MaterializeResult(
+        metadata={
+            **written_metadata(written, read_snapshot_id=read_snapshot),
+            "sheets_taken_over": len(taken),
+            "lines_not_taken_over": markdown_table(pl.DataFrame(lines, schema={"sheet": str, "line": int, "why": str})),
+        }
+    )
+
+
+def book_spec(table: str, description: str, columns: Mapping[str, str]) -> dg.AssetSpec:
     """A table that every feed asset writes a slice of, in the same transaction as its rows."""
     return dg.AssetSpec(
         key=table.split("."),
@@ -119,16 +169,15 @@ def book_spec(table: str, description: str) -> dg.AssetSpec:
         group_name="raw",
         kinds={"ducklake"},
         owners=OWNERS,
-        metadata={"dagster/table_name": table},
+        metadata={
+            "dagster/table_name": table,
+            **column_schema([dg.TableColumn(name, "", meaning) for name, meaning in columns.items()]),
+        },
     )
 
 
 def _description(contract: Contract) -> str:
-    lines = [f"| {c.name} | {c.logical_type} | {c.meaning} |" for c in contract.columns]
-    by = " or ".join(contract.partners)
-    how = "events of the day" if contract.delivery == "events" else "latest state, new and changed rows"
-    table = "\n".join(["| column | type | meaning |", "|---|---|---|", *lines])
-    return f"{contract.description}\n\nDelivered by {by}: {how}.\n\n{table}"
+    return "\n".join([contract.description, "", *terms_table(contract), "", *columns_table(contract)])
 
 
 def _columns(contract: Contract) -> dict[str, Any]:
@@ -142,9 +191,12 @@ def _untouched(session: Session, contract: Contract) -> Written:
         empty_feed(session, contract)
         session.stage_rows("no_ledger", pl.DataFrame(schema=LEDGER_SCHEMA))
         session.stage_rows("no_quarantine", pl.DataFrame(schema=QUARANTINE_SCHEMA))
-        books = [(LEDGER, "no_ledger"), (QUARANTINE, "no_quarantine")]
         nothing = Equal((("dt", []),))  # a run that made and filled them meanwhile loses no row
-        first = [Replace(name, staged, nothing) for name, staged in books if name not in session.tables()]
+        books = [
+            Replace(LEDGER, "no_ledger", nothing, LEDGER_DESCRIPTION, LEDGER_COLUMNS),
+            Replace(QUARANTINE, "no_quarantine", nothing, QUARANTINE_DESCRIPTION, QUARANTINE_COLUMNS),
+        ]
+        first = [change for change in books if change.table not in session.tables()]
         return session.commit([Replace(table, "new_rows", nothing, contract.description), *first])[0]
     return Written(table, session.snapshot_id(), 0)
 
@@ -161,7 +213,8 @@ def _file_metadata(contract: Contract, load: FeedLoad) -> dict[str, Any]:
     }
 
 
-def _checks(key: dg.AssetKey, ledger: pl.DataFrame) -> Iterator[dg.AssetCheckResult]:
+def _checks(key: dg.AssetKey, load: FeedLoad) -> Iterator[dg.AssetCheckResult]:
+    ledger = load.ledger
     broken = ledger.filter(pl.col("status").is_in(["unreadable", "rejected"]))
     yield dg.AssetCheckResult(
         passed=broken.is_empty(),
@@ -174,15 +227,37 @@ def _checks(key: dg.AssetKey, ledger: pl.DataFrame) -> Iterator[dg.AssetCheckRes
     yield dg.AssetCheckResult(
         passed=unequal.is_empty(), check_name="rows_add_up", asset_key=key, metadata={"files": unequal.height}
     )
-    rows_in, refused = (int(ledger[name].sum() or 0) for name in ("rows_in", "rows_quarantined"))
-    share = refused / rows_in if rows_in else 0.0
+    yield _refused_check(key, load)
+    drifts = pl.DataFrame(table_of(load.drifts), schema_overrides={"dt": pl.Date})
     yield dg.AssetCheckResult(
-        passed=share <= MANY_SHARE,
+        passed=drifts.is_empty(),
+        check_name="units_are_steady",
+        asset_key=key,
+        severity=_severity(is_error=any(drift.blocks for drift in load.drifts)),
+        metadata={"findings": markdown_table(drifts)} if drifts.height else {},
+    )
+
+
+def _refused_check(key: dg.AssetKey, load: FeedLoad) -> dg.AssetCheckResult:
+    """Warns of many refused rows; an error when a day is held back for them."""
+    rows_in, refused = (int(load.ledger[name].sum() or 0) for name in ("rows_in", "rows_quarantined"))
+    share = refused / rows_in if rows_in else 0.0
+    return dg.AssetCheckResult(
+        passed=share <= MANY_SHARE and not load.held,
         check_name="few_rows_refused",
         asset_key=key,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={"refused_share": share, "rows_refused": refused, "look_in": QUARANTINE},
+        severity=_severity(is_error=bool(load.held)),
+        metadata={
+            "refused_share": share,
+            "rows_refused": refused,
+            "look_in": QUARANTINE,
+            "days_held_back": "; ".join(f"{h.partner} {h.dt}: {h.why}" for h in load.held) or "none",
+        },
     )
+
+
+def _severity(*, is_error: bool) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
 
 
 def _now() -> datetime:
@@ -191,7 +266,8 @@ def _now() -> datetime:
 
 FEEDS = [feed_asset(contract) for contract in contracts().values()]
 BOOKS = [
-    book_spec(LEDGER, "One row per partner file, with what became of its rows."),
-    book_spec(QUARANTINE, "One row per partner row that could not be used, as it came, with the reason."),
+    book_spec(LEDGER, LEDGER_DESCRIPTION, LEDGER_COLUMNS),
+    book_spec(QUARANTINE, QUARANTINE_DESCRIPTION, QUARANTINE_COLUMNS),
+    book_spec(LATE, LATE_DESCRIPTION, LATE_COLUMNS),
 ]
-ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [*FEEDS, landing_strays, *BOOKS]
+ASSETS: list[dg.AssetsDefinition | dg.AssetSpec] = [*FEEDS, landing_strays, quarantine_fixes, *BOOKS]
