@@ -137,7 +137,7 @@ def _materialise(
 def stage(session: Session, model: SqlModel, days: Sequence[date]) -> None:
     """Compute the new rows. An event table takes the whole range in one query, a snapshot one query a day."""
     if not days:
-        session.stage(STAGED, model.sql)
+        session.stage(STAGED, model.staged_sql)
     elif model.is_snapshot:
         for i, day in enumerate(days):
             session.stage(f"{STAGED}_{i}", model.sql, _window(model, day, day))

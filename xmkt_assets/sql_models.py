@@ -9,6 +9,7 @@ The whole language of a file is SQL plus comments::
     -- grain: order_line_id              columns that identify one row; always checked unique and not null
     -- partition: ordered_on             rows of one UTC day, [$start, $end); as_of_on = snapshot of a day's end
     -- kind: view                        or neither line: a whole table, rebuilt at each run
+    -- audit: as_of_on = viewed_on       only of a view over a long history: the rows on which promises are checked
     -- One row per …                     the description, up to the first line that is no comment
     select
         order_line_id, -- What the column means @not_null @unique @accepted(a, b) @references(schema.table.column)
@@ -36,7 +37,7 @@ CHECKS_FOLDER: Final = "checks"
 Kind = Literal["table", "partition", "view"]
 Rule = Literal["grain", "day", "unique", "not_null", "accepted", "references"]
 
-_HEADER = re.compile(r"^--\s*(grain|partition|kind|check|severity):\s*(.+?)\s*$")
+_HEADER = re.compile(r"^--\s*(grain|partition|kind|audit|check|severity):\s*(.+?)\s*$")
 _TAG = re.compile(r"@(\w+)(?:\(([^)]*)\))?")
 _RULES_WITH_ARGUMENT: Final = {"unique": False, "not_null": False, "accepted": True, "references": True}
 
@@ -126,6 +127,12 @@ class SqlModel:
     def is_snapshot(self) -> bool:
         """Whether the rows describe the end of a day and may read all history before it."""
         return self.partition_column == SNAPSHOT_COLUMN
+
+    @property
+    def staged_sql(self) -> str:
+        """What is computed to check the promises before rows, or a view, are published."""
+        audited = self.headers.get("audit")
+        return f"select * from ({self.sql}\n) where {audited}" if audited else self.sql
 
     @cached_property
     def description(self) -> str:
@@ -348,6 +355,11 @@ def _refuse_unfit_kind(model: SqlModel) -> None:
         raise SqlModelError(
             f"{model.path} says kind {kind!r}{' and a partition' if model.partition_column else ''}; wanted "
             f"'-- kind: view' without a '-- partition:' line, or no such line at all for a table."
+        )
+    if "audit" in model.headers and kind != "view":
+        raise SqlModelError(
+            f"{model.path} has an '-- audit:' line and is no view; the promises of a table are checked on every new "
+            f"row. Remove the line."
         )
 
 

@@ -1,7 +1,8 @@
 -- check: raw.course_orders
 -- severity: warn
--- No order line was delivered on two days. Within one day the newest file wins; across days nobody can tell which of
--- the two is right, and counting both counts the money twice. Ask the course platform to withdraw one.
+-- No order line was delivered on two days. Staging counts the money once (the day it first happened keeps the line, of
+-- one day the newest delivery; staging.duplicate_events lists what was left out), but only the course platform knows
+-- which is right. Ask it to withdraw one.
 select
     order_line_id,
     count(distinct dt) as days,

@@ -1,7 +1,8 @@
 -- check: raw.policies
 -- severity: warn
--- No policy event was delivered on two days. Within one day the newest file wins; across days nobody can tell which of
--- the two is right, and counting both counts the premium twice. Ask the insurer to withdraw one.
+-- No policy event was delivered on two days. Staging counts the premium once (the day it first happened keeps the event,
+-- of one day the newest delivery; staging.duplicate_events lists what was left out), but only the insurer knows which
+-- is right. Ask it to withdraw one.
 select
     policy_event_id,
     count(distinct dt) as days,

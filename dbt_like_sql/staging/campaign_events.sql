@@ -17,5 +17,14 @@ select
     coalesce(currency, 'CNY') as currency, -- Currency of amount_fen @accepted(CNY, USD, TWD)
     score, -- Score by which the sender ranked the person before assignment
     covariates -- What was known of the person before assignment, as a JSON object
-from raw.campaign_events
-where occurred_at >= $start and occurred_at < $end
+from raw.campaign_events as r
+where r.occurred_at >= $start and r.occurred_at < $end
+    -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    and not exists (
+        select 1
+        from raw.campaign_events as e
+        where e.partner = r.partner and e.event_id = r.event_id and (
+            cast(e.occurred_at as date) < cast(r.occurred_at as date)
+            or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
+        )
+    )

@@ -10,5 +10,14 @@ select
     claimed_fen, -- Amount claimed @not_null
     paid_fen, -- Amount paid so far; empty while open
     status -- Where the claim stands @accepted(open, paid, rejected)
-from raw.claims
-where claimed_at >= $start and claimed_at < $end
+from raw.claims as r
+where r.claimed_at >= $start and r.claimed_at < $end
+    -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    and not exists (
+        select 1
+        from raw.claims as e
+        where e.claim_id = r.claim_id and (
+            cast(e.claimed_at as date) < cast(r.claimed_at as date)
+            or (cast(e.claimed_at as date) = cast(r.claimed_at as date) and e.dt > r.dt)
+        )
+    )

@@ -10,5 +10,14 @@ select
     cast(ordered_at as date) as ordered_on, -- Day of the order (UTC) @not_null
     paid_fen, -- Price paid for this line after discounts @not_null
     status -- paid, or refunded when the money went back @accepted(paid, refunded)
-from raw.course_orders
-where ordered_at >= $start and ordered_at < $end
+from raw.course_orders as r
+where r.ordered_at >= $start and r.ordered_at < $end
+    -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    and not exists (
+        select 1
+        from raw.course_orders as e
+        where e.order_line_id = r.order_line_id and (
+            cast(e.ordered_at as date) < cast(r.ordered_at as date)
+            or (cast(e.ordered_at as date) = cast(r.ordered_at as date) and e.dt > r.dt)
+        )
+    )

@@ -9,5 +9,14 @@ select
     cast(reviewed_at as date) as reviewed_on, -- Day of the review (UTC) @not_null
     rating, -- Stars, 1 (worst) to 5 (best) @not_null
     review_text -- What the user wrote; may be empty
-from raw.course_reviews
-where reviewed_at >= $start and reviewed_at < $end
+from raw.course_reviews as r
+where r.reviewed_at >= $start and r.reviewed_at < $end
+    -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    and not exists (
+        select 1
+        from raw.course_reviews as e
+        where e.review_id = r.review_id and (
+            cast(e.reviewed_at as date) < cast(r.reviewed_at as date)
+            or (cast(e.reviewed_at as date) = cast(r.reviewed_at as date) and e.dt > r.dt)
+        )
+    )

@@ -9,5 +9,14 @@ select
     cast(viewed_at as date) as viewed_on, -- Day of the view (UTC) @not_null
     dwell_seconds, -- Time spent on the page @not_null
     coalesce(source, 'organic') as source -- How the user came; organic where not said @accepted(organic, search, campaign, insurer_page)
-from raw.course_views
-where viewed_at >= $start and viewed_at < $end
+from raw.course_views as r
+where r.viewed_at >= $start and r.viewed_at < $end
+    -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    and not exists (
+        select 1
+        from raw.course_views as e
+        where e.view_id = r.view_id and (
+            cast(e.viewed_at as date) < cast(r.viewed_at as date)
+            or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
+        )
+    )

@@ -14,5 +14,14 @@ select
     term_end_on, -- Last day covered by this term
     premium_fen, -- Premium of this term; empty where not shared
     sum_insured_fen -- Sum insured; empty where not shared
-from raw.policies
-where occurred_at >= $start and occurred_at < $end
+from raw.policies as r
+where r.occurred_at >= $start and r.occurred_at < $end
+    -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    and not exists (
+        select 1
+        from raw.policies as e
+        where e.policy_event_id = r.policy_event_id and (
+            cast(e.occurred_at as date) < cast(r.occurred_at as date)
+            or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
+        )
+    )

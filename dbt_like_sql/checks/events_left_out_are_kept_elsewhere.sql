@@ -1,0 +1,46 @@
+-- check: staging.duplicate_events
+-- Every event left out as a repeat still stands in the delivery that was kept. It does not once that delivery is corrected
+-- and leaves the event out: load the day happened_on again, so that staging takes it from the other.
+with kept as (
+    select d.table_name, d.event_id, d.delivered_on
+    from staging.duplicate_events as d
+    inner join raw.course_views as r
+        on r.view_id = d.event_id and r.dt = d.kept_delivered_on and cast(r.viewed_at as date) = d.kept_on
+    where d.table_name = 'course_views'
+    union all
+    select d.table_name, d.event_id, d.delivered_on
+    from staging.duplicate_events as d
+    inner join raw.course_orders as r
+        on r.order_line_id = d.event_id and r.dt = d.kept_delivered_on and cast(r.ordered_at as date) = d.kept_on
+    where d.table_name = 'course_orders'
+    union all
+    select d.table_name, d.event_id, d.delivered_on
+    from staging.duplicate_events as d
+    inner join raw.course_reviews as r
+        on r.review_id = d.event_id and r.dt = d.kept_delivered_on and cast(r.reviewed_at as date) = d.kept_on
+    where d.table_name = 'course_reviews'
+    union all
+    select d.table_name, d.event_id, d.delivered_on
+    from staging.duplicate_events as d
+    inner join raw.product_views as r
+        on r.view_id = d.event_id and r.dt = d.kept_delivered_on and cast(r.viewed_at as date) = d.kept_on
+    where d.table_name = 'product_views'
+    union all
+    select d.table_name, d.event_id, d.delivered_on
+    from staging.duplicate_events as d
+    inner join raw.policies as r
+        on r.policy_event_id = d.event_id and r.dt = d.kept_delivered_on and cast(r.occurred_at as date) = d.kept_on
+    where d.table_name = 'policies'
+)
+
+select
+    d.table_name,
+    d.event_id,
+    d.kept_on,
+    d.happened_on
+from staging.duplicate_events as d
+where not exists (
+    select 1
+    from kept as k
+    where k.table_name = d.table_name and k.event_id = d.event_id and k.delivered_on = d.delivered_on
+)
