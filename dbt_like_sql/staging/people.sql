@@ -1,5 +1,6 @@
 -- grain: person_id
 -- One row per person known to at least one firm, with basic attributes; the insurer's word comes first where both speak.
+-- Of several accounts of a person at one firm the newest word counts; of birth years the latest, which protects minors.
 -- Personal: only staging reads it. Marketing tables read the gates.
 with users as (
     select i.person_id, u.*
@@ -18,11 +19,11 @@ customers as (
 user_sides as (
     select
         person_id,
-        max(gender) as gender,
+        max_by(gender, row(updated_at, user_id)) as gender,
         max(birth_year) as birth_year,
-        max(occupation) as occupation,
-        max(city_tier) as city_tier,
-        max(interests) as stated_interests,
+        max_by(occupation, row(updated_at, user_id)) as occupation,
+        max_by(city_tier, row(updated_at, user_id)) as city_tier,
+        max_by(interests, row(updated_at, user_id)) as stated_interests,
         min(registered_at) as known_at
     from users
     group by person_id
@@ -31,11 +32,11 @@ user_sides as (
 customer_sides as (
     select
         person_id,
-        max(gender) as gender,
+        max_by(gender, row(updated_at, customer_id)) as gender,
         max(birth_year) as birth_year,
-        max(occupation) as occupation,
-        max(city_tier) as city_tier,
-        max(annual_income_fen) as annual_income_fen,
+        max_by(occupation, row(updated_at, customer_id)) as occupation,
+        max_by(city_tier, row(updated_at, customer_id)) as city_tier,
+        max_by(annual_income_fen, row(updated_at, customer_id)) as annual_income_fen,
         min(became_customer_at) as known_at
     from customers
     group by person_id
