@@ -1,19 +1,24 @@
 """Consent is a gate: nobody outside staging reaches a person's data but through the gate of the stage's purpose.
 
-Three proofs, from the strongest to the weakest:
+Four proofs, from the strongest to the weakest:
 
 * SQL models: every select that reads a personal event table inner joins a gate on (partner, account), directly or
   through CTEs whose columns come from a gate, and every gate is read as of one day (`sql_faults`, on the syntax tree).
+  Claims are reached through the gate of sensitive_profiling alone.
+* Column lineage: what contracts grade sensitive reaches the tables of segments that `purposes.SENSITIVE_TABLES` names
+  and no other, neither by a column nor by a row, and none of them is published (`leak_faults`).
 * The asset graph: who may depend on what (`graph_faults`). Of a Python asset only the tables it declares and the
-  tables its module names are known; what it does with their rows is proven by nothing but the third.
-* The rows of a tiny platform: every person in every table of a stage passed that stage's gate on that day.
-
-Not proven: that a table built from gated rows is still wanted later (a withdrawal takes effect with the next day).
+  tables its module names are known; what it does with their rows is proven by nothing but the fourth.
+* The rows of a tiny platform: every person in every table of a stage passed that stage's gate on that day; and a
+  withdrawal delivered to it empties everything of the person in the run that brings it.
 """
 
 import ast
+import graphlib
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,9 +29,11 @@ import pytest
 from sqlglot import exp
 
 import xmkt_assets
+from xmkt_assets.automation.jobs import LOAD, RETRAIN
 from xmkt_assets.contracts import contracts
 from xmkt_assets.definitions import RAW_COLUMNS, build_defs
-from xmkt_assets.published import ALSO, SCHEMAS
+from xmkt_assets.published import ALSO, SCHEMAS, is_published
+from xmkt_assets.purposes import SENSITIVE_TABLES, SUITABILITY
 from xmkt_assets.resources import SQL_FOLDER
 from xmkt_assets.sql_models import SqlModel, load_models, parse_select, upstream_columns
 from xmkt_assets_tests.platform_helper import AS_OF, CAMPAIGN, Platform, finished_platform
@@ -35,7 +42,9 @@ GATES = {
     "staging.gate_profiling": "profiling",
     "staging.gate_joint_marketing": "joint_marketing",
     "staging.gate_measurement": "measurement",
+    "staging.gate_sensitive_profiling": "sensitive_profiling",
 }
+SENSITIVE_GATE = "staging.gate_sensitive_profiling"
 PURPOSES = {
     "segments": "profiling",
     "recommenders": "profiling",
@@ -45,7 +54,15 @@ PURPOSES = {
 # By person_id, for accounting and refusal only: who may be used for what, and who said no.
 BY_PERSON = {"staging.consent_decisions", "staging.do_not_contact"}
 # Who is whom, and what they said: never read outside staging, with or without a gate.
-CLOSED = {"staging.users", "staging.customers", "staging.people", "staging.identities", "staging.consents"}
+CLOSED = {
+    *("staging.users", "staging.customers", "staging.people", "staging.identities"),
+    *("staging.identifiers", "staging.identity_links", "staging.identity_conflicts"),
+    *("staging.consents", "staging.consent_ledger", "staging.consent_refusals"),
+}
+# Figures of whole columns, without an account in them.
+FIGURES = {"staging.cleaning_statistics"}
+# Accounts of both firms side by side: read like an event table, by partner and subject_id.
+OF_BOTH_FIRMS = {"staging.account_attributes", "staging.account_attributes_cleaned", "staging.duplicate_events"}
 # Bookkeeping of files, without a person in it.
 IMPERSONAL_RAW = {"raw.file_ledger", "raw.landing_strays"}
 
@@ -77,11 +94,38 @@ def event_tables() -> dict[str, tuple[str, tuple[str, ...]]]:
     }
     staging = {t for t, names in touched_by(personal).items() if names and t.startswith("staging.")}
     found = {}
-    for table in staging - GATES.keys() - BY_PERSON - CLOSED:
-        contract = contracts()[table.removeprefix("staging.")]
+    for table in staging - GATES.keys() - BY_PERSON - CLOSED - FIGURES:
+        if table in OF_BOTH_FIRMS:
+            found[table] = ("subject_id", ("course_platform", "insurer"))
+            continue
+        contract = contracts()[table.removeprefix("staging.").removesuffix("_cleaned")]
         (account,) = (c.name for c in contract.columns if c.classification == "personal" and c.name.endswith("_id"))
         found[table] = (account, contract.partners)
     return found
+
+
+@cache
+def sensitive_feeds() -> frozenset[str]:
+    """Event tables of staging of which a row as such is sensitive: somebody claimed."""
+    graded = {c.feed for c in contracts().values() if any(x.classification == "sensitive" for x in c.columns)}
+    return frozenset(f"staging.{feed}" for feed in graded) & event_tables().keys()
+
+
+@cache
+def sensitive_columns() -> dict[str, set[str]]:
+    """Table → columns computed from a column that a contract grades sensitive."""
+    graded = {
+        f"raw.{c.feed}": {x.name for x in c.columns if x.classification == "sensitive"} for c in contracts().values()
+    }
+    return {table: names for table, names in touched_by(graded).items() if names}
+
+
+def test_what_is_sensitive_follows_from_the_contracts() -> None:
+    assert sensitive_feeds() == {"staging.claims"}
+    staging = {table: names for table, names in sensitive_columns().items() if table.startswith("staging.")}
+    assert staging.pop("staging.claims") >= {"claimed_fen", "paid_fen"}
+    income = {"annual_income_fen"}
+    assert staging == dict.fromkeys(("staging.customers", "staging.people", SENSITIVE_GATE), income)
 
 
 def test_the_personal_event_tables_are_found_by_the_classification_of_their_columns() -> None:
@@ -95,13 +139,28 @@ def test_the_personal_event_tables_are_found_by_the_classification_of_their_colu
         "staging.product_eligibility": "customer_id",
         "staging.campaign_events": "subject_id",
         "staging.contact_optouts": "subject_id",
+        "staging.account_attributes": "subject_id",
+        "staging.account_attributes_cleaned": "subject_id",
+        "staging.duplicate_events": "subject_id",
+        "staging.course_views_cleaned": "user_id",
+        "staging.course_orders_cleaned": "user_id",
+        "staging.course_reviews_cleaned": "user_id",
+        "staging.product_views_cleaned": "customer_id",
+        "staging.policies_cleaned": "customer_id",
     }
 
 
-def test_hashes_of_phones_and_emails_end_in_two_closed_tables() -> None:
+def test_figures_of_whole_columns_hold_no_column_of_an_account() -> None:
+    accounts = {f"raw.{c.feed}": {x.name for x in c.columns if x.name.endswith("_id")} for c in contracts().values()}
+    held = touched_by(accounts)
+    assert {table: held[table] for table in FIGURES} == {table: set() for table in FIGURES}
+
+
+def test_hashes_of_identifiers_and_what_is_made_of_them_end_in_closed_tables() -> None:
     hashes = {f"raw.{feed}": {"phone_hash", "email_hash"} for feed in ("users", "customers")}
+    hashes["raw.identifiers"] = {"identifier_hash"}
     reached = {table for table, names in touched_by(hashes).items() if names and not table.startswith("raw.")}
-    assert reached == {"staging.users", "staging.customers"}
+    assert {"staging.users", "staging.customers", "staging.identifiers"} <= reached <= CLOSED
 
 
 # ── the walker over the syntax tree of a model ───────────────────────────────────────────────────────────────────────
@@ -138,10 +197,19 @@ def sql_faults(model: SqlModel) -> list[str]:
                 name = source.table or source.alias
                 faults.append(f"reads {name} of every day: as_of_on is not fixed by an equality")
             if source.table in event_tables() and not passes_a_gate(source, select, sources, ctes):
-                faults.append(f"reads {source.table} in a select that inner joins no gate on (partner, account)")
+                faults.append(f"reads {source.table} in a select that inner joins {gate_wanted(source.table)}")
     if seen != sum(1 for table in model.ast.find_all(exp.Table) if table.db):
         faults.append("reads a table outside FROM and JOIN, where this walker does not look")
     return [f"{model.table} {fault}" for fault in faults]
+
+
+def gates_for(table: str) -> set[str]:
+    return {SENSITIVE_GATE} if table in sensitive_feeds() else set(GATES)
+
+
+def gate_wanted(table: str) -> str:
+    which = f"not {SENSITIVE_GATE}" if table in sensitive_feeds() else "no gate"
+    return f"{which} on (partner, account)"
 
 
 def is_forbidden(table: str) -> bool:
@@ -165,6 +233,7 @@ def passes_a_gate(event: Source, select: exp.Select, sources: list[Source], ctes
     if any(s.join is not None and s.join.side in ("RIGHT", "FULL") for s in sources):
         return False  # such a join lets rows through that match nothing
     account, partners = event_tables()[str(event.table)]
+    gates = gates_for(str(event.table))
     for door in sources:
         after = sources.index(door) > sources.index(event)
         if door is event or (after and not door.keeps_only_matches):
@@ -176,11 +245,11 @@ def passes_a_gate(event: Source, select: exp.Select, sources: list[Source], ctes
         else:
             continue
         same_account = any(
-            is_column(one, event.alias, account) and comes_from_gate(other, door, "subject_id", ctes)
+            is_column(one, event.alias, account) and comes_from_gate(other, door, "subject_id", ctes, gates)
             for one, other in equalities(conditions)
         )
         same_firm = any(
-            comes_from_gate(one, door, "partner", ctes) and names_the_firm(other, event, partners)
+            comes_from_gate(one, door, "partner", ctes, gates) and names_the_firm(other, event, partners)
             for one, other in equalities(conditions)
         )
         if same_account and same_firm:
@@ -227,12 +296,12 @@ def names_the_firm(node: exp.Expr, event: Source, partners: tuple[str, ...]) -> 
     return is_column(node, event.alias, "partner")
 
 
-def comes_from_gate(node: exp.Expr, door: Source, column: str, ctes: Mapping[str, exp.Query]) -> bool:
-    """Whether `node` is a column of `door` that is, through any CTEs, `column` of a gate."""
+def comes_from_gate(node: exp.Expr, door: Source, column: str, ctes: Mapping[str, exp.Query], gates: set[str]) -> bool:
+    """Whether `node` is a column of `door` that is, through any CTEs, `column` of one of `gates`."""
     if not isinstance(node, exp.Column) or node.table != door.alias:
         return False
     origins = origins_of(door, node.name, ctes)
-    return bool(origins) and all(table in GATES and name == column for table, name in origins)
+    return bool(origins) and all(table in gates and name == column for table, name in origins)
 
 
 def origins_of(source: Source, name: str, ctes: Mapping[str, exp.Query]) -> Origins:
@@ -320,7 +389,11 @@ def graph_faults(edges: Mapping[str, set[str]]) -> list[str]:
         gates = parents & GATES.keys()
         if (events := sorted(parents & event_tables().keys())) and not gates:
             faults.append(f"{table} depends on {', '.join(events)} and on no gate")
-        wrong = sorted(g for g in gates if GATES[g] != PURPOSES.get(stage))
+        elif (sensitive := sorted(parents & sensitive_feeds())) and SENSITIVE_GATE not in gates:
+            faults.append(f"{table} depends on {', '.join(sensitive)} and not on {SENSITIVE_GATE}")
+        may_be_sensitive = stage == "segments" or table == SUITABILITY
+        fitting = {PURPOSES.get(stage), "sensitive_profiling" if may_be_sensitive else None}
+        wrong = sorted(g for g in gates if GATES[g] not in fitting)
         faults += [f"{table} passes {g}, but stage {stage} is for {PURPOSES.get(stage)}" for g in wrong]
     return faults
 
@@ -330,6 +403,47 @@ def tables_named_in(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
     return {name for text in texts for name in re.findall(r"\b(?:raw|staging)\.\w*", text)}
+
+
+# ── the walker over what sensitive data reach ────────────────────────────────────────────────────────────────────────
+
+
+def reached(edges: Mapping[str, set[str]], known: Mapping[str, SqlModel]) -> dict[str, str]:
+    """Table outside staging → how sensitive data get into it. A SQL model that reads the income to leave people out,
+    and computes no column of it, is not reached; of a Python asset nobody can tell, so it is."""
+    found: dict[str, str] = {}
+    for table in graphlib.TopologicalSorter(edges).static_order():
+        parents = edges.get(table, set())
+        if table.split(".")[0] in ("raw", "staging", "published"):
+            continue
+        ways = [f"reads {p}" for p in sorted(parents & (sensitive_feeds() | found.keys()))]
+        if table in known:
+            ways += [f"{name} comes from {t}.{c}" for name, t, c in income_columns(known[table])]
+        elif SENSITIVE_GATE in parents:
+            ways.append(f"reads {SENSITIVE_GATE}")
+        if ways:
+            found[table] = "; ".join(ways)
+    return found
+
+
+def income_columns(model: SqlModel) -> list[tuple[str, str, str]]:
+    """(column of the model, table, column): where a sensitive column of staging ends."""
+    schema = {t: tuple(c.name for c in models()[t].columns) for t in model.reads if t in models()}
+    origins = upstream_columns(model, schema=schema)
+    return [(name, t, c) for name, pairs in origins.items() for t, c in pairs if c in sensitive_columns().get(t, ())]
+
+
+def leak_faults(edges: Mapping[str, set[str]], known: Mapping[str, SqlModel]) -> list[str]:
+    """Every table that holds sensitive data and may not."""
+    faults = []
+    for table, way in reached(edges, known).items():
+        if not table.startswith("segments."):
+            faults.append(f"{table} is made of sensitive data ({way}), which stay in segments")
+        elif is_published(table):
+            faults.append(
+                f"{table} is made of sensitive data ({way}) and would be published: name it in SENSITIVE_TABLES"
+            )
+    return faults
 
 
 # ── the proofs ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,7 +471,19 @@ def test_no_asset_depends_on_a_person_but_through_the_gate_of_its_stages_purpose
 
 def test_every_stage_that_serves_marketing_passes_its_gate_somewhere(edges: dict[str, set[str]]) -> None:
     passed = {(t.split(".")[0], GATES[p]) for t, parents in edges.items() for p in parents & GATES.keys()}
-    assert {(s, p) for s, p in passed if s in PURPOSES} == set(PURPOSES.items())
+    own = {(s, p) for s, p in passed if s in PURPOSES and p != "sensitive_profiling"}
+    assert own == set(PURPOSES.items())
+
+
+def test_sensitive_data_reach_the_tables_named_for_them_and_no_other(edges: dict[str, set[str]]) -> None:
+    assert leak_faults(edges, models()) == []
+    assert reached(edges, models()).keys() == set(SENSITIVE_TABLES)
+    assert SENSITIVE_GATE in edges[SUITABILITY]
+
+
+def test_no_gate_but_the_sensitive_one_hands_out_a_sensitive_column() -> None:
+    assert sensitive_columns().keys() & GATES.keys() == {SENSITIVE_GATE}
+    assert not sensitive_columns().keys() & BY_PERSON
 
 
 @pytest.mark.parametrize("stage", [*PURPOSES, "published"])
@@ -515,12 +641,21 @@ def planted(edges: Mapping[str, set[str]], *, deps: list[str], table: str = "cam
     [
         (["staging.people"], ["campaigns.rogue depends on staging.people"]),
         (["raw.users", "staging.gate_joint_marketing"], ["campaigns.rogue depends on raw.users"]),
-        (["staging.claims"], ["campaigns.rogue depends on staging.claims and on no gate"]),
+        (["staging.policies"], ["campaigns.rogue depends on staging.policies and on no gate"]),
+        (
+            ["staging.claims", "staging.gate_joint_marketing"],
+            [f"campaigns.rogue depends on staging.claims and not on {SENSITIVE_GATE}"],
+        ),
+        (
+            ["staging.claims", SENSITIVE_GATE],
+            [f"campaigns.rogue passes {SENSITIVE_GATE}, but stage campaigns is for joint_marketing"],
+        ),
+        (["staging.consent_ledger"], ["campaigns.rogue depends on staging.consent_ledger"]),
         (
             ["staging.gate_measurement"],
             ["campaigns.rogue passes staging.gate_measurement, but stage campaigns is for joint_marketing"],
         ),
-        (["staging.claims", "staging.gate_joint_marketing", "staging.consent_decisions"], []),
+        (["staging.policies", "staging.gate_joint_marketing", "staging.consent_decisions"], []),
     ],
 )
 def test_an_asset_planted_into_the_graph_is_judged_by_its_dependencies(
@@ -540,6 +675,107 @@ def test_a_table_named_in_sql_inside_python_is_seen_also_when_its_name_is_put_to
         'def f(w, t):\n    """Docs."""\n    w.read("select * from staging.people")\n    w.read(f"from raw.{t}")\n'
     )
     assert tables_named_in(path) == {"staging.people", "raw."}
+
+
+# ── rogue assets, planted into the whole platform ────────────────────────────────────────────────────────────────────
+
+
+class Verdict(NamedTuple):
+    """What each walker says of the whole platform."""
+
+    sql: list[str]
+    graph: list[str]
+    leaks: list[str]
+
+
+def verdict(edges: Mapping[str, set[str]], *rogues: SqlModel) -> Verdict:
+    """The platform with `rogues` among its models (in place of one of the same name)."""
+    known = {**models(), **{r.table: r for r in rogues}}
+    graph = {**edges, **{r.table: set(r.reads) for r in rogues}}
+    told = [fault for table, model in known.items() if not table.startswith("staging.") for fault in sql_faults(model)]
+    return Verdict(told, graph_faults(graph), leak_faults(graph, known))
+
+
+def rogue_model(sql: str, *, table: str = "segments.rogue") -> SqlModel:
+    schema, name = table.split(".")
+    return SqlModel(schema, name, f"dbt_like_sql/{schema}/{name}.sql", sql)
+
+
+def select(*columns: str) -> str:
+    """A SELECT whose columns have a meaning, as every model's must."""
+    return "select " + ", ".join(f"{column} /* Meaning */" for column in columns) + " "
+
+
+def test_the_platform_as_it_stands_is_clean(edges: dict[str, set[str]]) -> None:
+    assert verdict(edges) == Verdict([], [], [])
+
+
+def test_a_rogue_model_that_reads_orders_round_the_gate_is_named(edges: dict[str, set[str]]) -> None:
+    found = verdict(edges, rogue_model(select("o.user_id", "o.paid_fen") + "from staging.course_orders as o"))
+    assert found == Verdict(
+        ["segments.rogue reads staging.course_orders in a select that inner joins no gate on (partner, account)"],
+        ["segments.rogue depends on staging.course_orders and on no gate"],
+        [],
+    )
+
+
+def test_a_rogue_python_asset_that_asks_for_people_is_named(edges: dict[str, set[str]]) -> None:
+    found = verdict(planted(edges, deps=["staging.people", "segments.person_profile"], table="recommenders.rogue"))
+    assert found == Verdict([], ["recommenders.rogue depends on staging.people"], [])
+
+
+def test_a_rogue_model_that_reads_a_gate_and_joins_it_on_nothing_is_named(edges: dict[str, set[str]]) -> None:
+    """In the graph it looks like any other: only the walk over its joins tells."""
+    body = "from staging.course_orders as o cross join staging.gate_profiling as g where g.as_of_on = $start"
+    found = verdict(edges, rogue_model(select("o.user_id", "g.as_of_on") + body))
+    no_join = "in a select that inner joins no gate on (partner, account)"
+    assert found == Verdict([f"segments.rogue reads staging.course_orders {no_join}"], [], [])
+
+
+PASSED = "inner join {} as g on g.partner = 'insurer' and g.subject_id = c.customer_id and g.as_of_on = $start"
+
+
+def test_a_rogue_model_that_counts_claims_under_the_wrong_consent_is_named(edges: dict[str, set[str]]) -> None:
+    door = PASSED.format("staging.gate_profiling")
+    sql = select("g.person_id", "count(*) as n") + f"from staging.claims as c {door} group by g.person_id"
+    found = verdict(edges, rogue_model(sql, table="recommenders.rogue"))
+    no_join = f"in a select that inner joins not {SENSITIVE_GATE} on (partner, account)"
+    assert found == Verdict(
+        [f"recommenders.rogue reads staging.claims {no_join}"],
+        [f"recommenders.rogue depends on staging.claims and not on {SENSITIVE_GATE}"],
+        ["recommenders.rogue is made of sensitive data (reads staging.claims), which stay in segments"],
+    )
+
+
+def test_a_rogue_table_of_claims_under_the_right_consent_may_still_not_be_published(edges: dict[str, set[str]]) -> None:
+    sql = select("g.person_id", "max(c.claimed_fen) as n") + f"from staging.claims as c {PASSED.format(SENSITIVE_GATE)}"
+    (leak,) = verdict(edges, rogue_model(sql)).leaks
+    way = "reads staging.claims; n comes from staging.claims.claimed_fen"
+    assert leak.startswith(f"segments.rogue is made of sensitive data ({way}) and would be published")
+
+
+def test_a_rogue_column_of_income_in_what_recommenders_read_is_named(edges: dict[str, set[str]]) -> None:
+    """Leaving people out by income is allowed there; handing the income on, or anything made of it, is not."""
+    body = models()[SUITABILITY].sql
+    leaking = body.replace(
+        "p.product_id as item_id", "person.annual_income_fen / 2 as half, -- Leak\n p.product_id as item_id"
+    )
+    assert leaking != body
+    found = verdict(edges, rogue_model(leaking, table=SUITABILITY))
+    way = f"half comes from {SENSITIVE_GATE}.annual_income_fen"
+    assert found.leaks[0] == f"{SUITABILITY} is made of sensitive data ({way}), which stay in segments"
+    # And with it whatever reads that table, down to the lists.
+    assert {leak.split()[0] for leak in found.leaks} >= {
+        "recommenders.product_recommendations",
+        "campaigns.campaign_list",
+        "evaluation.experiment_assignments",
+    }
+
+
+def test_a_rogue_python_asset_that_ranks_people_by_claim_risk_is_named(edges: dict[str, set[str]]) -> None:
+    found = verdict(planted(edges, deps=["segments.claim_risk", "segments.person_profile"]))
+    wanted = "campaigns.rogue is made of sensitive data (reads segments.claim_risk), which stay in segments"
+    assert found == Verdict([], [], [wanted])
 
 
 # ── the rows ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -570,6 +806,20 @@ def test_every_person_in_every_table_of_segments_and_recommenders_passed_the_pro
             "on g.person_id = t.person_id and g.as_of_on = t.as_of_on"
         )
         assert strangers.is_empty(), table
+
+
+def test_everybody_in_a_table_of_sensitive_data_passed_the_sensitive_gate_that_day(platform: Platform) -> None:
+    for table in SENSITIVE_TABLES:
+        people = platform.read(f"select distinct person_id, as_of_on from {table}")
+        strangers = people.join(
+            platform.read(f"select person_id, as_of_on from {SENSITIVE_GATE}"), on=["person_id", "as_of_on"], how="anti"
+        )
+        assert strangers.is_empty(), table
+    counts = [
+        platform.read(f"select count(*) as n from segments.{table}")["n"][0]
+        for table in ("sensitive_profile", "person_profile")
+    ]
+    assert 50 < counts[0] < counts[1] - 10
 
 
 def test_there_are_people_with_data_whom_the_gate_keeps_out(platform: Platform) -> None:
@@ -609,3 +859,51 @@ def test_who_refused_joint_marketing_is_left_out_by_the_rule_of_consent(platform
     excluded = platform.read("select person_id, rule from campaigns.exclusions where campaign_id = $id", id=CAMPAIGN)
     assert refused.height > 10
     assert refused.join(excluded, on="person_id", how="left")["rule"].unique().to_list() == ["consent"]
+
+
+# ── a withdrawal, delivered ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_withdrawal_empties_everything_of_the_person_in_the_run_that_brings_it(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """Two listed people withdraw on the newest day: one from joint marketing alone, one from everything."""
+    shutil.copytree(platform.home, tmp_path / "home")
+    copy = Platform(tmp_path / "home")
+    listed = copy.read(
+        "select person_id, user_id from campaigns.campaign_list where user_id is not null and arm = 'treatment' "
+        "order by person_id limit 2"
+    )
+    (one, user), (all_of_it, other) = listed.rows()
+    said = [(user, "joint_marketing"), *((other, purpose) for purpose in GATES.values())]
+    at = datetime.combine(AS_OF, time(23, 30)).isoformat()
+    lines = [f"w{n},{u},{purpose},,withdrawn,2026-2,app,{at}Z," for n, (u, purpose) in enumerate(said)]
+    header = "consent_id,subject_id,purpose,recipient,decision,notice_version,source,decided_at,expires_on"
+    copy.deliver("consents", AS_OF, "\n".join([header, *lines]) + "\n", name="late.csv")
+    load = ("raw.consents", "staging.consents", "staging.consent_ledger", "staging.consent_refusals")
+    copy.run(LOAD, partition=AS_OF.isoformat(), only=[*load, "staging.withdrawals_applied"])
+
+    stages = tables_with_people(copy, "segments", "recommenders", "campaigns")
+    found = {t: {p for (p,) in copy.read(f"select distinct person_id from {t}").rows()} for t in stages}
+    assert {t for t, people in found.items() if all_of_it in people} == {"campaigns.exclusions"}
+    assert one in found["segments.person_profile"] & found["recommenders.course_recommendations"]
+    assert one not in found["campaigns.campaign_list"]
+    rules = copy.read("select person_id, rule from campaigns.exclusions where rule = 'consent withdrawn' order by 1")
+    assert rules.rows() == [(one, "consent withdrawn"), (all_of_it, "consent withdrawn")]
+    count = "select (select count(*) from campaigns.campaign_list) + (select count(*) from campaigns.exclusions) as n"
+    assert copy.read(count).item() == platform.read(count).item()
+    files = [p.home / "exports" / CAMPAIGN / "course_platform.csv" for p in (platform, copy)]
+    before, after = (path.read_text(encoding="utf-8-sig").splitlines() for path in files)
+    gone = [line for line in before if line not in after]
+    assert set(after) < set(before)
+    assert sorted(line.split(",")[0] for line in gone) == sorted(f'"{account}"' for account in (user, other))
+    book = copy.read("select table_name, people from staging.withdrawals_applied").rows()
+    assert ("campaigns.campaign_list", 2) in book
+    assert ("segments.person_features", 1) in book
+    # The gates of that day, built again, agree with what was done to them.
+    gate = copy.read("select * from staging.gate_profiling order by all")
+    gates = [*GATES, "staging.consent_decisions", "staging.do_not_contact"]
+    copy.run(RETRAIN, partition=AS_OF.isoformat(), only=gates)
+    assert copy.read("select * from staging.gate_profiling order by all").equals(gate)
+    refused = copy.read("select purpose, reason from staging.consent_decisions where person_id = $p", p=all_of_it)
+    assert set(refused.rows()) == {(purpose, "withdrawn") for purpose in GATES.values()}

@@ -6,6 +6,9 @@
 -- Trap: counts over all history grow with the length of the history; compare people of one day, not days of one person
 -- (the _30d columns have a fixed window). Every event table passes the gate where it is read, and is aggregated per
 -- person there: adding up per account would count a course twice that a person viewed under two accounts.
+-- Columns named _clean are made of the cleaned values (staging.cleaning_rules, fitted as of the day) and serve models; the
+-- columns beside them of what was delivered, and serve reports and rules.
+-- Nothing here is made of claims or income, which need a consent of their own: see segments.sensitive_profile.
 with person as (
     select
         g.person_id,
@@ -19,6 +22,23 @@ with person as (
     where g.as_of_on = cast($start as date)
     group by g.person_id
 ),
+attributes as (
+    select
+        g.person_id,
+        max(case when a.partner = 'insurer' and not a.birth_year_is_imputed then a.birth_year_clean end)
+            as insurer_birth_year,
+        max(case when not a.birth_year_is_imputed then a.birth_year_clean end) as stated_birth_year,
+        max(a.birth_year_clean) as filled_birth_year,
+        max(case when a.partner = 'insurer' and not a.city_tier_is_imputed then a.city_tier_clean end)
+            as insurer_city_tier,
+        max(case when not a.city_tier_is_imputed then a.city_tier_clean end) as stated_city_tier,
+        max(a.city_tier_clean) as filled_city_tier
+    from staging.account_attributes_cleaned as a
+    inner join staging.gate_profiling as g
+        on g.partner = a.partner and g.subject_id = a.subject_id and g.as_of_on = cast($start as date)
+    where a.as_of_on = cast($start as date)
+    group by g.person_id
+),
 course_views as (
     select
         g.person_id,
@@ -26,13 +46,17 @@ course_views as (
         sum(case when v.viewed_at >= $end - interval 30 day then 1 else 0 end) as views_30d,
         sum(v.dwell_seconds) as dwell_seconds,
         sum(case when v.viewed_at >= $end - interval 30 day then v.dwell_seconds else 0 end) as dwell_30d_seconds,
+        sum(v.dwell_seconds_clean) as dwell_clean_seconds,
+        sum(case when v.viewed_at >= $end - interval 30 day then v.dwell_seconds_clean else 0 end)
+            as dwell_30d_clean_seconds,
+        sum(case when v.dwell_seconds_is_outlier then 1 else 0 end) as outliers,
         count(distinct v.course_id) as courses,
         min(v.viewed_at) as first_at,
         max(v.viewed_at) as last_at
-    from staging.course_views as v
+    from staging.course_views_cleaned as v
     inner join staging.gate_profiling as g
         on g.partner = 'course_platform' and g.subject_id = v.user_id and g.as_of_on = cast($start as date)
-    where v.viewed_at < $end
+    where v.as_of_on = cast($start as date) and v.viewed_at < $end
     group by g.person_id
 ),
 course_orders as (
@@ -46,13 +70,15 @@ course_orders as (
         sum(case when o.status = 'paid' then o.paid_fen else 0 end) as paid_fen,
         sum(case when o.status = 'paid' and o.ordered_at >= $end - interval 30 day then o.paid_fen else 0 end)
             as paid_30d_fen,
+        sum(case when o.status = 'paid' then o.paid_fen_clean else 0 end) as paid_clean_fen,
+        sum(case when o.paid_fen_is_outlier then 1 else 0 end) as outliers,
         min(o.ordered_at) as first_at,
         max(o.ordered_at) as last_at,
         max(case when o.status = 'paid' then o.ordered_at end) as last_paid_at
-    from staging.course_orders as o
+    from staging.course_orders_cleaned as o
     inner join staging.gate_profiling as g
         on g.partner = 'course_platform' and g.subject_id = o.user_id and g.as_of_on = cast($start as date)
-    where o.ordered_at < $end
+    where o.as_of_on = cast($start as date) and o.ordered_at < $end
     group by g.person_id
 ),
 course_reviews as (
@@ -74,12 +100,14 @@ product_views as (
         count(*) as views,
         sum(case when v.viewed_at >= $end - interval 30 day then 1 else 0 end) as views_30d,
         sum(v.dwell_seconds) as dwell_seconds,
+        sum(v.dwell_seconds_clean) as dwell_clean_seconds,
+        sum(case when v.dwell_seconds_is_outlier then 1 else 0 end) as outliers,
         min(v.viewed_at) as first_at,
         max(v.viewed_at) as last_at
-    from staging.product_views as v
+    from staging.product_views_cleaned as v
     inner join staging.gate_profiling as g
         on g.partner = 'insurer' and g.subject_id = v.customer_id and g.as_of_on = cast($start as date)
-    where v.viewed_at < $end
+    where v.as_of_on = cast($start as date) and v.viewed_at < $end
     group by g.person_id
 ),
 -- A policy is in force when its newest event is no cancellation and a term covers the day. A term without dates covers
@@ -90,6 +118,8 @@ each_policy as (
         p.policy_id,
         max(case when p.event = 'issued' then 1 else 0 end) as is_issued,
         sum(case when p.event in ('issued', 'renewed') then p.premium_fen end) as premium_fen,
+        sum(p.premium_fen_clean) as premium_clean_fen,
+        sum(case when p.premium_fen_is_outlier then 1 else 0 end) as outliers,
         min(case when p.event in ('issued', 'renewed') then coalesce(p.term_start_on, date '1900-01-01') end)
             as covered_from_on,
         max(case when p.event in ('issued', 'renewed') then coalesce(p.term_end_on, date '9999-12-31') end)
@@ -99,10 +129,10 @@ each_policy as (
         max(case when p.event = 'cancelled' then p.occurred_at end) as cancelled_at,
         min(p.occurred_at) as first_at,
         max(p.occurred_at) as last_at
-    from staging.policies as p
+    from staging.policies_cleaned as p
     inner join staging.gate_profiling as g
         on g.partner = 'insurer' and g.subject_id = p.customer_id and g.as_of_on = cast($start as date)
-    where p.occurred_at < $end
+    where p.as_of_on = cast($start as date) and p.occurred_at < $end
     group by g.person_id, p.policy_id
 ),
 policies as (
@@ -120,33 +150,29 @@ policies as (
         ) as active_policies,
         sum(is_issued) as issued_policies,
         sum(premium_fen) as premium_fen,
+        sum(premium_clean_fen) as premium_clean_fen,
+        sum(outliers) as outliers,
         max(issued_at) as last_issued_at,
         min(first_at) as first_at,
         max(last_at) as last_at
     from each_policy
     group by person_id
 ),
-claims as (
-    select
-        g.person_id,
-        count(*) as claims,
-        sum(c.claimed_fen) as claimed_fen,
-        min(c.claimed_at) as first_at,
-        max(c.claimed_at) as last_at
-    from staging.claims as c
-    inner join staging.gate_profiling as g
-        on g.partner = 'insurer' and g.subject_id = c.customer_id and g.as_of_on = cast($start as date)
-    where c.claimed_at < $end
-    group by g.person_id
-),
 joined as (
     select
         p.*,
         year(cast($start as date)) - p.birth_year as age_years,
+        year(cast($start as date)) - coalesce(a.insurer_birth_year, a.stated_birth_year, a.filled_birth_year)
+            as age_clean_years,
+        a.stated_birth_year is null and a.filled_birth_year is not null as age_is_imputed,
+        coalesce(a.insurer_city_tier, a.stated_city_tier, a.filled_city_tier) as city_tier_clean,
+        a.stated_city_tier is null and a.filled_city_tier is not null as city_tier_is_imputed,
         cv.views as course_views,
         cv.views_30d as course_views_30d,
         cv.dwell_seconds,
         cv.dwell_30d_seconds,
+        cv.dwell_clean_seconds,
+        cv.dwell_30d_clean_seconds,
         cv.courses as viewed_courses,
         cv.last_at as course_viewed_at,
         co.orders as course_orders,
@@ -155,29 +181,31 @@ joined as (
         co.refunded_lines,
         co.paid_fen,
         co.paid_30d_fen,
+        co.paid_clean_fen,
         co.last_paid_at as course_ordered_at,
         pv.views as product_views,
         pv.views_30d as product_views_30d,
         pv.dwell_seconds as product_dwell_seconds,
+        pv.dwell_clean_seconds as product_dwell_clean_seconds,
         pv.last_at as product_viewed_at,
         po.active_policies,
         po.issued_policies,
         case when po.person_id is null then 0 else po.premium_fen end as premium_fen,
+        case when po.person_id is null then 0 else po.premium_clean_fen end as premium_clean_fen,
+        coalesce(cv.outliers, 0) + coalesce(co.outliers, 0) + coalesce(pv.outliers, 0) + coalesce(po.outliers, 0)
+            as outliers,
         po.last_issued_at as policy_issued_at,
-        cl.claims,
-        cl.claimed_fen,
-        cl.last_at as claimed_at,
         cr.mean_rating,
         cr.reviews,
-        least(cv.first_at, co.first_at, cr.first_at, pv.first_at, po.first_at, cl.first_at) as first_active_at,
-        greatest(cv.last_at, co.last_at, cr.last_at, pv.last_at, po.last_at, cl.last_at) as last_active_at
+        least(cv.first_at, co.first_at, cr.first_at, pv.first_at, po.first_at) as first_active_at,
+        greatest(cv.last_at, co.last_at, cr.last_at, pv.last_at, po.last_at) as last_active_at
     from person as p
+    left join attributes as a on a.person_id = p.person_id
     left join course_views as cv on cv.person_id = p.person_id
     left join course_orders as co on co.person_id = p.person_id
     left join course_reviews as cr on cr.person_id = p.person_id
     left join product_views as pv on pv.person_id = p.person_id
     left join policies as po on po.person_id = p.person_id
-    left join claims as cl on cl.person_id = p.person_id
 )
 select
     cast($start as date) as as_of_on, -- Day whose end the row describes @not_null
@@ -196,6 +224,10 @@ select
     end as age_band, -- Age in bands of ten years @not_null @accepted(under 25, 25-34, 35-44, 45-54, 55-64, 65 and over, unknown)
     occupation, -- Occupation in the partner's words; empty where unknown
     cast(city_tier as integer) as city_tier, -- Tier of the home city, 1 (largest) to 5; empty where unknown
+    cast(round(age_clean_years) as integer) as age_clean_years, -- Age for models: as stated by the day, else the usual one; empty where not fitted
+    coalesce(age_is_imputed, false) as age_is_imputed, -- Whether age_clean_years is the usual one and not stated @not_null
+    cast(round(city_tier_clean) as integer) as city_tier_clean, -- City tier for models: as stated by the day, else the usual one; empty where not fitted
+    coalesce(city_tier_is_imputed, false) as city_tier_is_imputed, -- Whether city_tier_clean is the usual one and not stated @not_null
     has_course_side, -- Whether the person is a user of the course platform @not_null
     has_insurance_side, -- Whether the person is a customer of the insurer @not_null
     cast(coalesce(course_views, 0) as bigint) as course_view_count, -- Views of course pages and lectures @not_null
@@ -203,6 +235,8 @@ select
     cast(coalesce(viewed_courses, 0) as bigint) as viewed_course_count, -- Different courses viewed @not_null
     cast(coalesce(dwell_seconds, 0) as bigint) as dwell_seconds, -- Time spent on course pages @not_null
     cast(coalesce(dwell_30d_seconds, 0) as bigint) as dwell_30d_seconds, -- Of this, in the last 30 days @not_null
+    cast(round(coalesce(dwell_clean_seconds, 0)) as bigint) as dwell_clean_seconds, -- Time spent on course pages, cleaned: a forgotten tab counts no longer than the longest usual visit @not_null
+    cast(round(coalesce(dwell_30d_clean_seconds, 0)) as bigint) as dwell_30d_clean_seconds, -- Of this, in the last 30 days @not_null
     date_diff('day', cast(course_viewed_at as date), cast($start as date)) as days_since_course_view, -- Days since the last course view; empty = never
     cast(coalesce(course_orders, 0) as bigint) as course_order_count, -- Paid course orders (an order of three courses counts once) @not_null
     cast(coalesce(course_orders_30d, 0) as bigint) as course_order_30d_count, -- Of these, in the last 30 days @not_null
@@ -210,18 +244,19 @@ select
     cast(coalesce(refunded_lines, 0) as bigint) as refunded_course_count, -- Order lines whose money went back @not_null
     cast(coalesce(paid_fen, 0) as bigint) as paid_fen, -- Paid for courses, refunds left out @not_null
     cast(coalesce(paid_30d_fen, 0) as bigint) as paid_30d_fen, -- Of this, in the last 30 days @not_null
+    cast(round(coalesce(paid_clean_fen, 0)) as bigint) as paid_clean_fen, -- Paid for courses, refunds left out, each line cleaned; not for accounts @not_null
     date_diff('day', cast(course_ordered_at as date), cast($start as date)) as days_since_course_order, -- Days since the last paid order; empty = never
     cast(coalesce(product_views, 0) as bigint) as product_view_count, -- Views of insurance product pages @not_null
     cast(coalesce(product_views_30d, 0) as bigint) as product_view_30d_count, -- Of these, in the last 30 days @not_null
     cast(coalesce(product_dwell_seconds, 0) as bigint) as product_dwell_seconds, -- Time spent on product pages @not_null
+    cast(round(coalesce(product_dwell_clean_seconds, 0)) as bigint) as product_dwell_clean_seconds, -- The same, cleaned @not_null
     date_diff('day', cast(product_viewed_at as date), cast($start as date)) as days_since_product_view, -- Days since the last product view; empty = never
     cast(coalesce(active_policies, 0) as bigint) as active_policy_count, -- Policies in force at the end of the day @not_null
     cast(coalesce(issued_policies, 0) as bigint) as issued_policy_count, -- Policies issued so far @not_null
     cast(premium_fen as bigint) as premium_fen, -- Premiums of all terms issued or renewed; empty where the insurer shares none
+    cast(round(premium_clean_fen) as bigint) as premium_clean_fen, -- The same, each term cleaned; not for accounts
+    cast(outliers as bigint) as outlier_count, -- Events of the person whose time or money is an outlier @not_null
     date_diff('day', cast(policy_issued_at as date), cast($start as date)) as days_since_policy_issue, -- Days since a policy was last issued; empty = never
-    cast(coalesce(claims, 0) as bigint) as claim_count, -- Claims reported @not_null
-    cast(coalesce(claimed_fen, 0) as bigint) as claimed_fen, -- Amount claimed @not_null
-    date_diff('day', cast(claimed_at as date), cast($start as date)) as days_since_claim, -- Days since the last claim; empty = never
     mean_rating, -- Mean stars given in course reviews, 1 to 5; empty = no review
     cast(coalesce(reviews, 0) as bigint) as review_count, -- Course reviews written @not_null
     date_diff('day', cast(first_active_at as date), cast($start as date)) as days_since_first_activity, -- Days since the first event of any kind; empty = no event

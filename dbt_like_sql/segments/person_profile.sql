@@ -1,9 +1,8 @@
 -- grain: as_of_on, person_id
 -- partition: as_of_on
 -- One row per person whose consent to profiling is in force, as of the end of the day: who the person is, what the person
--- does, is worth, cares about, and how likely a claim is. The table to read for anything about people.
--- Trap: claim_risk_band 'unknown' (insured, but the risk could not be estimated: see segments.claim_risk.reason) is not
--- 'uninsured' (no policy in force, so there is nothing to claim on); claim_risk_share is empty in both.
+-- does, is worth and cares about. The table to read for anything about people, but claims, claim risk and income: those
+-- need a consent of their own and are in segments.sensitive_profile.
 with ranked as (
     select
         i.person_id,
@@ -28,8 +27,6 @@ select
     coalesce(c.value_label, 'unknown') as value_label, -- Value group the person's behaviour falls into @not_null
     nullif(concat_ws('|', r.first_topic, r.second_topic, r.third_topic), '') as interests, -- Up to three topics separated by |, strongest first; empty = nothing known
     r.top_share as top_interest_share, -- Part of all interest that the first topic holds
-    k.claim_risk_share, -- Probability of at least one claim in the next 60 days; empty where unknown or uninsured
-    coalesce(k.claim_risk_band, 'uninsured') as claim_risk_band, -- The probability against that of all insured people @not_null @accepted(low, medium, high, unknown, uninsured)
     f.course_view_count, -- Views of course pages and lectures @not_null
     f.dwell_seconds, -- Time spent on course pages @not_null
     f.course_order_count, -- Paid course orders @not_null
@@ -37,12 +34,10 @@ select
     f.product_view_count, -- Views of insurance product pages @not_null
     f.active_policy_count, -- Policies in force at the end of the day @not_null
     f.premium_fen, -- Premiums of all terms issued or renewed; empty where the insurer shares none
-    f.claim_count, -- Claims reported @not_null
     f.mean_rating, -- Mean stars given in course reviews; empty = no review
     f.days_since_course_order, -- Days since the last paid order; empty = never
     f.days_since_last_activity -- Days since the last event of any kind; empty = no event
 from segments.person_features as f
 left join segments.person_clusters as c on c.as_of_on = f.as_of_on and c.person_id = f.person_id
-left join segments.claim_risk as k on k.as_of_on = f.as_of_on and k.person_id = f.person_id
 left join ranked as r on r.person_id = f.person_id
 where f.as_of_on = cast($start as date)

@@ -5,7 +5,8 @@
 -- that moment. Features are computed from what happened strictly before observed_at, the label from the 60 days after it.
 -- Both moments look back over the same number of days (from the first claim on file to the earlier moment, 365 at most):
 -- otherwise the later one would see longer histories, and more claims, of the same people. For the same reason nothing
--- here counts over all history. Trap: person attributes and product classes are as of the day for both moments.
+-- here counts over all history. Claims are sensitive: only people who consented to their use separately (the gate of
+-- sensitive_profiling) are learnt from, and scored. Trap: person attributes and product classes are as of the day for both moments.
 with moments as (
     select $end - interval 60 day as observed_at, true as is_labelled
     union all
@@ -24,7 +25,7 @@ person as (
 person_claims as (
     select g.person_id, c.claimed_at, c.claimed_fen
     from staging.claims as c
-    inner join staging.gate_profiling as g
+    inner join staging.gate_sensitive_profiling as g
         on g.partner = 'insurer' and g.subject_id = c.customer_id and g.as_of_on = cast($start as date)
     where c.claimed_at < $end
 ),
@@ -52,7 +53,7 @@ each_policy as (
         max(case when p.event in ('issued', 'renewed') then p.occurred_at end) as begun_at,
         max(case when p.event = 'cancelled' then p.occurred_at end) as cancelled_at
     from staging.policies as p
-    inner join staging.gate_profiling as g
+    inner join staging.gate_sensitive_profiling as g
         on g.partner = 'insurer' and g.subject_id = p.customer_id and g.as_of_on = cast($start as date)
     inner join moments as m on p.occurred_at < m.observed_at
     group by m.observed_at, g.person_id, p.policy_id

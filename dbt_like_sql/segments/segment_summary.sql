@@ -1,7 +1,6 @@
 -- grain: as_of_on, value_label
 -- partition: as_of_on
 -- One row per value group as of the end of the day: how many people, and what they do on average.
--- Trap: mean_claim_risk_share is over the people whose risk is known (claim_risk_people), not over the whole group.
 select
     p.as_of_on, -- Day whose end the row describes @not_null
     p.value_label, -- Value group @not_null
@@ -13,9 +12,7 @@ select
     cast(avg(p.paid_fen) as double) as mean_paid_fen, -- Mean paid for courses @not_null
     cast(avg(p.active_policy_count) as double) as mean_active_policy_count, -- Mean policies in force @not_null
     cast(avg(p.premium_fen) as double) as mean_premium_fen, -- Mean premiums of those whose premiums are shared
-    cast(avg(p.days_since_last_activity) as double) as mean_days_since_last_activity, -- Mean days since the last event, of those with any
-    cast(avg(p.claim_risk_share) as double) as mean_claim_risk_share, -- Mean probability of a claim in the next 60 days, where known
-    cast(count(p.claim_risk_share) as bigint) as claim_risk_people -- People whose claim probability is known @not_null
+    cast(avg(p.days_since_last_activity) as double) as mean_days_since_last_activity -- Mean days since the last event, of those with any
 from segments.person_profile as p
 where p.as_of_on = cast($start as date)
 group by p.as_of_on, p.value_label

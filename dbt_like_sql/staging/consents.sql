@@ -1,11 +1,13 @@
 -- grain: partner, consent_id
 -- partition: decided_on
--- One row per decision of a person about one purpose. The newest decision counts, not the newest grant. Personal: only staging reads it.
+-- One row per decision of a person about one purpose, as the firm sent it. What follows from it is in
+-- staging.consent_ledger. Personal: only staging reads it.
 select
     partner, -- Firm that asked @accepted(course_platform, insurer)
     consent_id, -- Unique id of the decision within the partner
     subject_id, -- The person, by the partner's own id @not_null
-    purpose, -- What the person was asked about @accepted(profiling, joint_marketing, measurement)
+    purpose, -- What the person was asked about @accepted(profiling, joint_marketing, measurement, sensitive_profiling)
+    recipient, -- Firm that may use the data; empty = the firms that the notice names @accepted(course_platform, insurer, both)
     decision, -- What the person decided @accepted(granted, withdrawn)
     notice_version, -- Version of the notice the person saw @not_null
     source, -- Where the decision was taken

@@ -12,7 +12,6 @@ select
     g.birth_year, -- Year of birth
     g.occupation, -- Occupation in the partner's words
     g.city_tier, -- Tier of the home city, 1 (largest) to 5
-    g.annual_income_fen, -- Declared yearly income; empty where not declared
     g.stated_interests -- Topics the person stated, separated by |
 from staging.consent_decisions as d
 inner join staging.identities as i on d.person_id = i.person_id

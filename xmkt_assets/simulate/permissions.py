@@ -11,8 +11,9 @@ import polars as pl
 from xmkt_assets.simulate import chance
 from xmkt_assets.simulate.calendar import NEVER, Calendar, moments
 
-PURPOSES: Final = ("profiling", "joint_marketing", "measurement")
-GRANT_SHARES: Final = (0.82, 0.76, 0.79)
+PURPOSES: Final = ("profiling", "joint_marketing", "measurement", "sensitive_profiling")
+GRANT_SHARES: Final = (0.82, 0.76, 0.79, 0.86)
+SENSITIVE_NOTICE: Final = "2026-1-sensitive"  # claims and income are asked about apart, with a notice of their own
 ANSWER_SOURCES: Final = ("app", "web", "branch", "phone")
 CHANNELS: Final = ("all", "sms", "email", "phone", "app_push")
 GRANTED, WITHDRAWN = range(2)
@@ -111,7 +112,13 @@ def _consent_rows(
         "subject_id": pl.Series(names).gather(person),
         "purpose": pl.Series(PURPOSES).gather(purpose),
         "decision": pl.Series(("granted", "withdrawn")).gather(decision),
-        "notice_version": np.where(day < 60, "2026-1", "2026-2"),
+        # The first forms of the firms named no recipient: there the notice decides.
+        "recipient": pl.select(pl.when(pl.Series(day) >= 60).then(pl.lit("both"))).to_series(),
+        "notice_version": np.where(
+            pl.Series(PURPOSES).gather(purpose) == "sensitive_profiling",
+            SENSITIVE_NOTICE,
+            np.where(day < 60, "2026-1", "2026-2"),
+        ),
         "source": pl.Series(ANSWER_SOURCES).gather(source),
         "decided_at": calendar.at(day, second),
         "expires_on": calendar.dates(decided["expires"].fill_null(0).to_numpy()),
