@@ -7,29 +7,43 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from xmkt_assets.sql_models import SqlModel
 
-__all__ = ["EVALUATE", "LOAD", "PLAN", "RETRAIN", "AssetJob", "jobs"]
+__all__ = ["ERASE", "EVALUATE", "LOAD", "PLAN", "RETRAIN", "AssetJob", "jobs"]
 
 LOAD: Final = "load_partner_drops"
 RETRAIN: Final = "retrain"
 PLAN: Final = "plan_campaign"
 EVALUATE: Final = "evaluate_and_publish"
+ERASE: Final = "erase_people"
 
 
 def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
-    """Every job by name. Snapshot tables of staging (the gates) belong to retraining, the rest to loading."""
-    snapshots = dg.AssetSelection.assets(*[[m.schema, m.name] for m in models.values() if m.is_snapshot])
+    """Every job by name. Snapshot tables of staging (the gates), what reads them and what reads nothing (the rules of
+    cleaning) belong to retraining, the rest to loading."""
+    snapshots = dg.AssetSelection.assets(*[t.split(".") for t in of_retraining(models)])
     staging = dg.AssetSelection.groups("staging")
     gates = staging & snapshots
+    erasure = dg.AssetSelection.assets(["staging", "erasures"], ["raw", "erased_subjects"])
     members = {
-        LOAD: (dg.AssetSelection.groups("raw").materializable() | staging) - gates,
+        LOAD: (dg.AssetSelection.groups("raw").materializable() | staging) - gates - erasure,
         RETRAIN: gates | dg.AssetSelection.groups("segments", "recommenders"),
         PLAN: dg.AssetSelection.groups("campaigns"),
         EVALUATE: dg.AssetSelection.groups("evaluation", "published"),
+        ERASE: erasure,
     }
     about = {
         LOAD: "Partner files of a day (or a range of days) → raw tables, quarantine, ledger → staging.",
         RETRAIN: "As of a day: consent gates → profiles → recommender models, champion, recommendations.",
         PLAN: "One campaign plan → campaign list with holdout, and who was left out by which rule.",
         EVALUATE: "Effects and uplift curves of every campaign so far; then the published file.",
+        ERASE: "Who asked to be erased leaves tables, snapshots, files, models and logs; receipts are written.",
     }
     return {name: dg.define_asset_job(name, selection=members[name], description=about[name]) for name in members}
+
+
+def of_retraining(models: dict[str, SqlModel]) -> set[str]:
+    """Tables that no partner file changes by itself: snapshots, what is made of them, and rules that read no table."""
+    found: set[str] = set()
+    for table, model in models.items():  # upstream first
+        if model.is_snapshot or not model.reads or model.reads & found:
+            found.add(table)
+    return found

@@ -7,6 +7,7 @@ ones run again, also when they go back to an earlier content (Dagster drops a ru
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,11 +15,10 @@ import dagster as dg
 import polars as pl
 
 from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN, AssetJob
-from xmkt_assets.contracts import contracts
 from xmkt_assets.partitions import CAMPAIGNS, DAYS, contiguous, range_tags
-from xmkt_assets.raw.arrivals import Arrivals, find_arrivals
-from xmkt_assets.raw.landing import take_inventory
-from xmkt_assets.raw.load import LEDGER
+from xmkt_assets.raw.arrivals import Arrivals, find_arrivals, remembered
+from xmkt_assets.raw.books import LEDGER
+from xmkt_assets.raw.landing import Inventory
 from xmkt_assets.resources import PartnerDrops, Warehouse, campaign_plans
 
 ON = dg.DefaultSensorStatus.RUNNING
@@ -34,13 +34,14 @@ def drop_sensor(load: AssetJob) -> dg.SensorDefinition:
     ) -> dg.SensorResult | dg.SkipReason:
         """Looks through the landing folder; a day whose files differ from the ledger is loaded (again)."""
         ledger = _ledger(warehouse)
-        arrivals = _look(context, ledger, drops)
+        inventory = drops.inventory()
+        arrivals = _look(context, ledger, inventory, settle_seconds=drops.settle_seconds)
         if not arrivals.due:
-            context.update_cursor(json.dumps(arrivals.seen))
-            return dg.SkipReason("No new or corrected partner files for a day that is over.")
+            context.update_cursor(arrivals.memory.to_text())
+            return dg.SkipReason(f"No new or corrected partner files for a day that is over.{_waits(inventory)}")
         spans = contiguous(list(arrivals.due))
         return dg.SensorResult(
-            [_load_request(first, last, arrivals, ledger) for first, last in spans], cursor=json.dumps(arrivals.seen)
+            [_load_request(first, last, arrivals, ledger) for first, last in spans], cursor=arrivals.memory.to_text()
         )
 
     return new_partner_drops
@@ -126,8 +127,7 @@ def tell_of_failures(context: dg.RunFailureSensorContext, warehouse: Warehouse) 
         "error": context.failure_event.message,
         "step_errors": [step_error(event) for event in context.get_step_failure_events()],
     }
-    with (Path(warehouse.home) / "alerts.jsonl").open("a", encoding="utf-8") as alerts:
-        alerts.write(json.dumps(line, ensure_ascii=False) + "\n")
+    add_alert(Path(warehouse.home), line)
     context.log.error("run %s of %s failed: %s", run.run_id, run.job_name, context.failure_event.message)
 
 
@@ -140,6 +140,12 @@ def sensors(made: dict[str, AssetJob]) -> list[dg.SensorDefinition]:
         evaluate_sensor([made[RETRAIN], made[PLAN]], made[EVALUATE]),
         tell_of_failures,
     ]
+
+
+def add_alert(home: Path, line: Mapping[str, object]) -> None:
+    """One more line in the file that people and their tools watch."""
+    with (home / "alerts.jsonl").open("a", encoding="utf-8") as alerts:
+        alerts.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def newest_day(warehouse: Warehouse) -> date | None:
@@ -157,10 +163,20 @@ def _ledger(warehouse: Warehouse) -> pl.DataFrame:
     return warehouse.read(f"select dt, source_file, sha256, run_id from {LEDGER}")
 
 
-def _look(context: dg.SensorEvaluationContext, ledger: pl.DataFrame, drops: PartnerDrops) -> Arrivals:
+def _waits(inventory: Inventory) -> str:
+    """The first folder that is not whole yet, in words, or nothing."""
+    if not inventory.waiting:
+        return ""
+    _, folder, lacks = inventory.waiting[0]
+    return f" Not whole yet: {len(inventory.waiting)}. The first, {folder}: {lacks}."
+
+
+def _look(
+    context: dg.SensorEvaluationContext, ledger: pl.DataFrame, inventory: Inventory, *, settle_seconds: float
+) -> Arrivals:
     """Days that are due among the partitions there are: not before the first, not before a day is over."""
     first_day, last_key = date.fromisoformat(str(DAYS.get_first_partition_key())), DAYS.get_last_partition_key()
-    files, strays = take_inventory(drops.folder, contracts())
+    files, strays, waiting = inventory
     if strays:
         context.log.warning(
             f"{len(strays)} files belong to no feed and are not loaded. The first, {strays[0].name}: {strays[0].reason}"
@@ -173,9 +189,11 @@ def _look(context: dg.SensorEvaluationContext, ledger: pl.DataFrame, drops: Part
     return find_arrivals(
         [f for f in files if f.dt >= first_day],
         ledger,
-        seen=json.loads(context.cursor or "{}"),
+        memory=remembered(context.cursor),
+        waiting=[folder.dt for folder in waiting],
         last_day=date.fromisoformat(last_key) if last_key else date.min,
-        settled_before_ns=time.time_ns() - int(drops.settle_seconds * 1e9),
+        now_ns=time.time_ns(),
+        settle_seconds=settle_seconds,
     )
 
 
