@@ -7,7 +7,7 @@ DATA ?= ../shared/data
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test lint unit dev sql sql-check real bench clean
+.PHONY: help setup demo test lint unit dev sql sql-check real bench chaos clean
 
 help:  ## Show these commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ real: setup  ## The same jobs on the public data in DATA, in the home ./data-rea
 
 bench: setup  ## Benchmarks against the peers, in the same run
 	$(BIN)/python -m xmkt_assets_tests.benchmarks
+
+chaos: setup  ## kill -9 at 30 moments of a load; after each the next load must make the tables whole
+	XMKT_START_ON=2026-07-01 $(BIN)/python -m xmkt_assets_tests.chaos
 
 clean:  ## Remove the environment and caches; homes (data, data-real) stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -33,6 +33,7 @@ FORMATS: Final[Mapping[str, str]] = {
     "course_views": "csv.gz",
     "courses": "csv",
     "customers": "csv",
+    "identifiers": "csv.gz",
     "policies": "csv",
     "product_views": "parquet",
     "products": "csv",
@@ -143,7 +144,7 @@ def _spoiled(row: dict[str, object], contract: Contract, kind: str) -> dict[str,
     fresh = {**row, key: f"{row[key]}x"}
     happened = row[moment]
     if kind == "wrong_day" and isinstance(happened, datetime):
-        return {**fresh, moment: happened - timedelta(days=1)}
+        return {**fresh, moment: happened + timedelta(days=1)}
     if kind == "missing_value":
         person = next(c.name for c in contract.columns if c.is_required and c.classification == "personal")
         return {**fresh, person: None}

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from xmkt_assets.simulate import accounts, catalogue, chance, course_firm, insurer_firm, permissions
+from xmkt_assets.simulate import accounts, catalogue, chance, course_firm, identifiers, insurer_firm, permissions
 from xmkt_assets.simulate.calendar import NEVER, Calendar
 from xmkt_assets.simulate.catalogue import Courses, Products
 from xmkt_assets.simulate.people import People, make_people
@@ -118,7 +118,12 @@ def _course_feeds(world: World) -> dict[Feed, pl.DataFrame]:
     names = people.user_id
     return {
         (COURSE_PLATFORM, "courses"): catalogue.courses_drop(courses, seed=seed, calendar=calendar),
-        (COURSE_PLATFORM, "users"): accounts.users_drop(people, members, joined, seed=seed, calendar=calendar),
+        (COURSE_PLATFORM, "users"): identifiers.with_second_accounts(
+            accounts.users_drop(people, members, joined, seed=seed, calendar=calendar), seed=seed, calendar=calendar
+        ),
+        (COURSE_PLATFORM, "identifiers"): identifiers.identifiers_drop(
+            people, members, joined, "user", seed=seed, calendar=calendar
+        ),
         (COURSE_PLATFORM, "course_views"): course_firm.views_drop(
             views, people, courses, tastes, seed=seed, calendar=calendar
         ),
@@ -147,6 +152,9 @@ def _insurer_feeds(world: World, joined_by_buying: chance.Ints) -> dict[Feed, pl
     return {
         (INSURER, "products"): catalogue.products_drop(products, seed=seed, calendar=calendar),
         (INSURER, "customers"): accounts.customers_drop(people, members, joined, seed=seed, calendar=calendar),
+        (INSURER, "identifiers"): identifiers.identifiers_drop(
+            people, members, joined, "customer", seed=seed, calendar=calendar
+        ),
         (INSURER, "product_views"): insurer_firm.product_views_drop(
             views, people, products, tastes, seed=seed, calendar=calendar
         ),
