@@ -6,13 +6,17 @@ import dagster as dg
 
 from xmkt_assets.assets import STAGES
 from xmkt_assets.assets.published import published_file
+from xmkt_assets.automation.door import door_sensors
+from xmkt_assets.automation.erasures import erasure_sensors
 from xmkt_assets.automation.jobs import LOAD, jobs
 from xmkt_assets.automation.schedules import schedules
 from xmkt_assets.automation.sensors import sensors
 from xmkt_assets.campaigns.tables import CAMPAIGN_LIST_SCHEMA, EXCLUSIONS_SCHEMA
 from xmkt_assets.contracts import contracts
+from xmkt_assets.identity_terms import KEYS_COLUMNS, KEYS_TABLE, RULES_COLUMNS, RULES_TABLE
+from xmkt_assets.notices import COLUMNS as NOTICE_COLUMNS
 from xmkt_assets.partitions import DAYS
-from xmkt_assets.published import ALSO, SCHEMAS
+from xmkt_assets.published import is_published
 from xmkt_assets.recommenders.tables import MEANINGS
 from xmkt_assets.resources import SQL_FOLDER, resources
 from xmkt_assets.segments.tables import CLUSTERS_COLUMNS, RISK_COLUMNS
@@ -23,12 +27,17 @@ from xmkt_assets.sql_models import SqlModel, load_checks, load_models, refuse_un
 MAY_BE_EMPTY = {"campaigns.campaign_list": CAMPAIGN_LIST_SCHEMA, "campaigns.exclusions": EXCLUSIONS_SCHEMA}
 # Columns of Python-made tables that SQL models read, so that column lineage goes through them.
 PYTHON_COLUMNS: dict[str, Mapping[str, object]] = {
+    "staging.notices": NOTICE_COLUMNS,
+    KEYS_TABLE: KEYS_COLUMNS,
+    RULES_TABLE: RULES_COLUMNS,
     "segments.person_clusters": CLUSTERS_COLUMNS,
     "segments.claim_risk": RISK_COLUMNS,
     "recommenders.course_leaderboard": MEANINGS["leaderboard"].columns,
     "recommenders.product_leaderboard": MEANINGS["leaderboard"].columns,
     "campaigns.campaign_list": CAMPAIGN_LIST_SCHEMA,
 }
+# Assets that are files: nothing of them can be published or read.
+NO_TABLES = {"campaigns.exports"}
 RAW_COLUMNS = ("partner", "dt", "source_file", "source_row", "loaded_at")
 
 
@@ -54,7 +63,7 @@ def build_defs(*, resource_overrides: Mapping[str, object] | None = None) -> dg.
         resources={**resources(), **(resource_overrides or {})},
         jobs=list(made.values()),
         schedules=schedules(made[LOAD]),
-        sensors=sensors(made),
+        sensors=[*sensors(made), *door_sensors(made), *erasure_sensors(made)],
         executor=dg.in_process_executor,
     )
 
@@ -91,4 +100,4 @@ def _catalogue(
 
 def _finished(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec]) -> list[dg.AssetKey]:
     keys = [k for a in assets for k in ([a.key] if isinstance(a, dg.AssetSpec) else a.keys)]
-    return sorted(k for k in keys if k.path[0] in SCHEMAS or ".".join(k.path) in ALSO)
+    return sorted(k for k in keys if is_published(".".join(k.path)) and ".".join(k.path) not in NO_TABLES)

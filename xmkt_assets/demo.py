@@ -19,6 +19,7 @@ from xmkt_assets.resources import REPOSITORY, prepare_home, settings
 
 if TYPE_CHECKING:
     import dagster as dg
+    import polars as pl
 
 MARKER: Final = "made-by-demo.txt"
 CAMPAIGN: Final = "autumn_joint"
@@ -98,6 +99,47 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     simulate.save_truth(truth, home, campaign_id=CAMPAIGN)
     simulate.save_world(world, home, history, from_on=when.first, until_on=when.last)
     print_summary(warehouse, campaign=CAMPAIGN, truth=truth, planted=history.planted + answer.planted)
+    _erase_somebody(home, listed, asked_on=when.last)
+    _look_for_contacts(home, people=people, seed=seed)
+
+
+def _erase_somebody(home: Path, listed: "pl.DataFrame", *, asked_on: date) -> None:
+    """One person of the list asks to be erased; the receipt says what was done, and names nobody."""
+    from xmkt_assets.automation.runs import run_erasure
+    from xmkt_assets.console import print_table
+    from xmkt_assets.erasure.receipts import FOLDER, verify_receipt
+    from xmkt_assets.erasure.requests import Account, write_request
+    from xmkt_assets.resources import Warehouse
+
+    known_to_both = listed.drop_nulls(["user_id", "customer_id"]).sort("person_id")
+    account = Account("insurer", str(known_to_both["customer_id"][0]))
+    request = write_request(home, account, scope="everywhere", asked_on=asked_on)
+    if not run_erasure(home, retrain=False):
+        sys.exit("The erasure failed; see above.")
+    receipt = home / FOLDER / f"{request.request_id}.json"
+    removed = Warehouse(home=str(home)).read(
+        "select table_name, rows_of_person_before, rows_of_person_after from staging.erasures "
+        "where request_id = $id and table_name <> 'all' order by table_name",
+        id=request.request_id,
+    )
+    print_table("One simulated person asked to be erased: their rows per table", removed)
+    print(f"\n  receipt {_shown(receipt)}: {verify_receipt(home, receipt) or 'holds'}")
+
+
+def _look_for_contacts(home: Path, *, people: int, seed: int) -> None:
+    """The phones and e-mails from which the firms made their hashes must lie nowhere in the home."""
+    from xmkt_assets.security import scan_home
+    from xmkt_assets.simulate.people import contacts
+
+    phones, emails = contacts(people, seed=seed)
+    started = time.monotonic()
+    hits = scan_home(home, [phone.removeprefix("+86") for phone in phones] + emails)
+    print(
+        f"\nScan of every byte of {_shown(home)} for the {people:,} phones and {people:,} e-mail addresses the firms "
+        f"hashed upstream: {len(hits)} found, in {time.monotonic() - started:.0f} s."
+    )
+    for hit in hits[:10]:
+        print(f"  {hit.file} {hit.place}")
 
 
 def _snapshot_keys() -> "list[dg.AssetKey]":

@@ -2,7 +2,7 @@
 
 It is built beside the old one and put in its place by one rename, so a reader sees the old file or the new one,
 never half of one. Which snapshot it shows is in its ``catalog`` table. Personal attributes beyond the pseudonymous
-``person_id`` stay in the lake's staging schema and are not published.
+``person_id`` stay in the lake's staging schema and are not published, nor are tables made of sensitive data.
 """
 
 import os
@@ -12,10 +12,16 @@ from typing import Final, NamedTuple
 
 import duckdb
 
+from xmkt_assets.purposes import SENSITIVE_TABLES
 from xmkt_assets.warehouse import attach_sql, literal
 
 SCHEMAS: Final = ("segments", "recommenders", "campaigns", "evaluation")
 ALSO: Final = ("raw.file_ledger", "staging.courses", "staging.products")
+
+
+def is_published(table: str) -> bool:
+    """Whether a table goes into the file. What is made of sensitive data does not: both firms open the file."""
+    return table in ALSO or (table.split(".", maxsplit=1)[0] in SCHEMAS and table not in SENSITIVE_TABLES)
 
 
 class Published(NamedTuple):
@@ -65,10 +71,10 @@ def _remove(building: Path) -> None:
 
 def _finished(connection: duckdb.DuckDBPyConnection) -> list[str]:
     rows = connection.execute(
-        "select table_schema || '.' || table_name as name, table_schema from information_schema.tables "
+        "select table_schema || '.' || table_name as name from information_schema.tables "
         "where table_catalog = 'lake' order by name"
     ).fetchall()
-    return [name for name, schema in rows if schema in SCHEMAS or name in ALSO]
+    return [name for (name,) in rows if is_published(name)]
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, table: str) -> int:

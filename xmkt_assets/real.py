@@ -87,6 +87,16 @@ def _play(home: Path, data: Path) -> None:
     run_job(defs, instance, EVALUATE, says="Measuring Hillstrom's e-mail experiment; publishing")
     print_summary(warehouse, campaign=CAMPAIGN)
     _print_known_answers(warehouse)
+    _run_bad_input(home)
+
+
+def _run_bad_input(home: Path) -> None:
+    """The corpus of bad input through the same door, in a home of its own: its rows are simulated."""
+    from xmkt_assets import bad_input_run
+
+    print("\n▶ Kinds of bad input, each through the load job (SIMULATED, in a home of their own)", flush=True)
+    if bad_input_run.main(["--home", str(home / "bad_input")]):
+        sys.exit("Some kinds of bad input were not handled as they must be; see above.")
 
 
 def _print_known_answers(warehouse: Warehouse) -> None:

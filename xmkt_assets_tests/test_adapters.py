@@ -398,6 +398,7 @@ def test_people_of_both_firms_consent_to_every_purpose_on_the_first_day(made_up:
             ("joint_marketing", people),
             ("measurement", people),
             ("profiling", people),
+            ("sensitive_profiling", people),
         ]
         assert set(consents["decided_at"]) == {datetime(2018, 10, 1)}
 

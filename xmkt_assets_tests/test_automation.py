@@ -2,6 +2,7 @@
 asks them, and what they request is run.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -15,10 +16,11 @@ import polars as pl
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
+from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, PLAN, RETRAIN
 from xmkt_assets.automation.sensors import UNFINISHED, newest_day
 from xmkt_assets.partitions import CAMPAIGNS_NAME, DAYS, range_tags
-from xmkt_assets.raw.load import LEDGER
+from xmkt_assets.raw.arrivals import NOTHING_SEEN, remembered
+from xmkt_assets.raw.books import LEDGER
 from xmkt_assets.resources import PartnerDrops
 from xmkt_assets.warehouse import Session
 from xmkt_assets_tests.platform_helper import FIRST_DAY, Platform, new_platform, write_plan
@@ -84,7 +86,8 @@ def occupations(platform: Platform) -> dict[str, str]:
 
 def test_without_files_nothing_happens(platform: Platform) -> None:
     found = tick(platform)
-    assert (found.run_requests, found.skip_message, found.cursor) == ([], NOTHING_NEW, "{}")
+    assert (found.run_requests, found.skip_message) == ([], NOTHING_NEW)
+    assert remembered(found.cursor) == NOTHING_SEEN
 
 
 def test_a_new_file_asks_for_one_run_of_its_day_and_the_next_tick_skips(platform: Platform) -> None:
@@ -207,6 +210,17 @@ def test_a_file_that_may_still_be_growing_waits_for_a_later_tick(platform: Platf
     assert only_request(tick(platform, cursor=first.cursor)).partition_key == DAY.isoformat()
 
 
+def test_a_day_whose_manifest_does_not_hold_yet_waits_and_the_tick_says_for_what(platform: Platform) -> None:
+    text = users("u1")
+    line = {"name": "rows.csv", "bytes": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    platform.deliver("users", DAY, json.dumps({"files": [line]}), name="_MANIFEST.json")
+    first = tick(platform)
+    folder = f"course_platform/users/dt={DAY}"
+    assert first.skip_message == f"{NOTHING_NEW} Not whole yet: 1. The first, {folder}: rows.csv is not there."
+    platform.deliver("users", DAY, text)
+    assert only_request(tick(platform, cursor=first.cursor)).partition_key == DAY.isoformat()
+
+
 def test_a_day_that_is_not_over_waits(platform: Platform) -> None:
     last = date.fromisoformat(str(DAYS.get_last_partition_key()))
     platform.deliver("users", last + timedelta(days=1), users("u1"))
@@ -319,6 +333,10 @@ def test_the_sensors_watch_and_start_the_jobs_they_are_named_after(platform: Pla
         "retrain_after_load": {RETRAIN},
         "evaluate_after_change": {EVALUATE},
         "tell_of_failures": set(),
+        "rebuild_late_days": {LOAD},
+        "tell_of_failed_checks": set(),
+        "new_erasure_requests": {ERASE},
+        "retrain_after_erasure": {LOAD, RETRAIN},
     }
 
 

@@ -12,19 +12,20 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN
+from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, PLAN, RETRAIN
 from xmkt_assets.contracts import contracts
 from xmkt_assets.definitions import MAY_BE_EMPTY, PYTHON_COLUMNS, build_defs
 from xmkt_assets.partitions import CAMPAIGNS, DAYS, contiguous, range_tags
-from xmkt_assets.raw.load import LEDGER, QUARANTINE
+from xmkt_assets.raw.books import LEDGER, QUARANTINE
+from xmkt_assets.raw.late import LATE
 from xmkt_assets.resources import REPOSITORY, SQL_FOLDER, PartnerDrops
 from xmkt_assets.sql_models import load_models
 from xmkt_assets_tests.platform_helper import FIRST_DAY
 
 FLOW = ("raw", "staging", "segments", "recommenders", "campaigns", "evaluation", "published")
-BOOKS = {LEDGER, QUARANTINE}
+BOOKS = {LEDGER, QUARANTINE, LATE}
 HEAVY = ("torch", "transformers", "mlflow", "sklearn", "lightgbm", "implicit", "scipy", "matplotlib", "pandas")
-JOBS = (LOAD, RETRAIN, PLAN, EVALUATE)
+JOBS = (LOAD, RETRAIN, PLAN, EVALUATE, ERASE)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +181,9 @@ def test_every_asset_is_in_exactly_one_job(defs: dg.Definitions, nodes: dict[str
 
 
 def test_the_gates_are_built_with_the_models_and_everything_else_of_staging_with_the_load(defs: dg.Definitions) -> None:
-    snapshots = {t for t, m in load_models(SQL_FOLDER).items() if t.startswith("staging.") and m.is_snapshot}
+    models = {t: m for t, m in load_models(SQL_FOLDER).items() if t.startswith("staging.")}
+    snapshots = {t for t, m in models.items() if m.is_snapshot}
+    snapshots |= {t for t, m in models.items() if m.reads & snapshots} | {"staging.cleaning_rules"}
     assert {"staging.gate_profiling", "staging.consent_decisions", "staging.do_not_contact"} <= snapshots
     staging = {t for t in load_models(SQL_FOLDER) if t.startswith("staging.")}
     assert members(defs, RETRAIN) & staging == snapshots

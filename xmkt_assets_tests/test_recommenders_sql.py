@@ -115,15 +115,19 @@ def product(name: str, **limits: object) -> dict[str, object]:
     return {"product_id": name, **none, **limits}
 
 
-def eligible(products: list[dict[str, object]], **person: object) -> list[str]:
+def eligible(
+    products: list[dict[str, object]], *, day: date = DAY, income_may_be_used: bool = True, **person: object
+) -> list[str]:
     types = {"min_age": pl.Int64, "max_age": pl.Int64, "min_annual_income_fen": pl.Int64}
+    passed = gate(("insurer", "c1", "p1"), ("course_platform", "u1", "p1"), day=day, **person)
     found = run_model(
         "recommenders.product_eligibility",
         {
-            "staging.gate_profiling": gate(("insurer", "c1", "p1"), ("course_platform", "u1", "p1"), **person),
+            "staging.gate_profiling": passed.drop("annual_income_fen"),
+            "staging.gate_sensitive_profiling": passed if income_may_be_used else passed.clear(),
             "staging.products": pl.DataFrame(products, schema_overrides=types),
         },
-        day=DAY,
+        day=day,
     )
     return found["item_id"].to_list()
 
@@ -140,6 +144,17 @@ def eligible(products: list[dict[str, object]], **person: object) -> list[str]:
 def test_age_limits_hold_for_every_age_the_birth_year_allows(birth_year: int, expected: list[str]) -> None:
     limits = [product("from 16", min_age=16), product("from 18", min_age=18), product("to 60", min_age=30, max_age=60)]
     assert eligible(limits, birth_year=birth_year) == expected
+
+
+def test_on_the_last_day_of_the_year_the_age_is_certain() -> None:
+    """The rule by which people count as adults (staging.consent_decisions)."""
+    assert eligible([product("from 18", min_age=18)], birth_year=2008, day=date(2026, 12, 30)) == []
+    assert eligible([product("from 18", min_age=18)], birth_year=2008, day=date(2026, 12, 31)) == ["from 18"]
+
+
+def test_an_income_that_may_not_be_used_counts_as_not_declared() -> None:
+    products = [product("free"), product("rich", min_annual_income_fen=100)]
+    assert eligible(products, annual_income_fen=100, income_may_be_used=False) == ["free"]
 
 
 def test_what_is_not_known_fits_only_products_without_that_limit() -> None:

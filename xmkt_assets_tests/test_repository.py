@@ -15,8 +15,32 @@ from xmkt_assets.definitions import build_defs
 from xmkt_assets.resources import REPOSITORY, SQL_FOLDER
 
 PACKAGE = REPOSITORY / "xmkt_assets"
-PURE_PACKAGES = ("contracts", "raw", "segments", "recommenders", "campaigns", "evaluation", "simulate", "adapters")
-PURE_MODULES = ("warehouse.py", "sql_models.py", "published.py")
+PURE_PACKAGES = (
+    "contracts",
+    "raw",
+    "segments",
+    "recommenders",
+    "campaigns",
+    "evaluation",
+    "simulate",
+    "adapters",
+    "erasure",
+)
+PURE_MODULES = (
+    "agreement.py",
+    "exports.py",
+    "identity_terms.py",
+    "notices.py",
+    "overlap.py",
+    "pseudonyms.py",
+    "published.py",
+    "purposes.py",
+    "secrets.py",
+    "spreadsheet.py",
+    "sql_models.py",
+    "warehouse.py",
+    "withdrawals.py",
+)
 HEAVY = {"torch", "transformers", "mlflow", "sklearn", "lightgbm", "implicit", "scipy", "matplotlib", "pandas"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PURE = sorted(p for name in PURE_PACKAGES for p in (PACKAGE / name).rglob("*.py")) + [PACKAGE / m for m in PURE_MODULES]

@@ -78,7 +78,7 @@ def test_group_sizes_add_up_and_means_are_in_the_units_of_the_features() -> None
     assert groups["people_share"].sum() == pytest.approx(1.0)
     by_hand = people.with_columns(value_label=pl.Series(planted)).filter(pl.col("value_label") == "high value")
     worthiest = groups.filter(pl.col("value_label") == "high value")
-    assert worthiest["paid_fen"][0] == pytest.approx(by_hand["paid_fen"].mean())
+    assert worthiest["paid_clean_fen"][0] == pytest.approx(by_hand["paid_clean_fen"].mean())
 
 
 def test_a_fitted_grouping_puts_the_same_people_into_the_same_groups_after_pickling() -> None:
@@ -104,8 +104,8 @@ def test_a_person_who_never_did_anything_is_dormant_and_not_a_newcomer() -> None
 
 def test_a_premium_nobody_shares_changes_no_group() -> None:
     people, _ = planted_people(each=40)
-    zero = people.with_columns(premium_fen=pl.lit(0.0))
-    unshared = people.with_columns(premium_fen=pl.lit(None, pl.Float64))
+    zero = people.with_columns(premium_clean_fen=pl.lit(0.0))
+    unshared = people.with_columns(premium_clean_fen=pl.lit(None, pl.Float64))
     assert_frame_equal(cluster_people(unshared, seed=7).people, cluster_people(zero, seed=7).people)
 
 
@@ -196,8 +196,8 @@ def test_fewer_kinds_of_people_than_groups_give_as_many_groups_as_kinds() -> Non
 
 def test_a_missing_feature_is_named() -> None:
     people, _ = planted_people(each=20)
-    with pytest.raises(ValueError, match=r"lack \['paid_fen'\].*person_features"):
-        cluster_people(people.drop("paid_fen"), seed=7)
+    with pytest.raises(ValueError, match=r"lack \['paid_clean_fen'\].*person_features"):
+        cluster_people(people.drop("paid_clean_fen"), seed=7)
 
 
 def test_one_group_is_refused() -> None:
@@ -206,8 +206,8 @@ def test_one_group_is_refused() -> None:
 
 
 def test_log_features_are_the_logarithm_of_one_plus_the_feature() -> None:
-    row = {**dict.fromkeys(FEATURES, 0), "paid_fen": 99, IDLE: 900, KNOWN_FOR: None, "premium_fen": None}
+    row = {**dict.fromkeys(FEATURES, 0), "paid_clean_fen": 99, IDLE: 900, KNOWN_FOR: None, "premium_clean_fen": None}
     logs = dict(zip(FEATURES, log_features(pl.DataFrame([row]))[0], strict=True))
-    assert logs["paid_fen"] == pytest.approx(np.log(100))
+    assert logs["paid_clean_fen"] == pytest.approx(np.log(100))
     assert logs[IDLE] == logs[KNOWN_FOR] == pytest.approx(np.log(366))
-    assert logs["premium_fen"] == 0
+    assert logs["premium_clean_fen"] == 0

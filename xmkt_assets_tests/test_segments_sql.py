@@ -33,6 +33,28 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "city_tier": COUNT,
         "stated_interests": TEXT,
     },
+    "staging.gate_sensitive_profiling": {
+        "as_of_on": DATE,
+        "partner": TEXT,
+        "subject_id": TEXT,
+        "person_id": TEXT,
+        "annual_income_fen": COUNT,
+    },
+    "segments.claim_risk": {
+        "as_of_on": DATE,
+        "person_id": TEXT,
+        "claim_risk_share": pl.Float64,
+        "claim_risk_band": TEXT,
+    },
+    "staging.account_attributes_cleaned": {
+        "as_of_on": DATE,
+        "partner": TEXT,
+        "subject_id": TEXT,
+        "birth_year_clean": pl.Float64,
+        "birth_year_is_imputed": pl.Boolean,
+        "city_tier_clean": pl.Float64,
+        "city_tier_is_imputed": pl.Boolean,
+    },
     "staging.course_views": {"user_id": TEXT, "course_id": TEXT, "viewed_at": TIME, "dwell_seconds": COUNT},
     "staging.course_orders": {
         "order_id": TEXT,
@@ -57,6 +79,15 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "staging.claims": {"customer_id": TEXT, "claimed_at": TIME, "claimed_fen": COUNT},
     "staging.courses": {"course_id": TEXT, "topics": TEXT},
     "staging.products": {"product_id": TEXT, "product_class": TEXT, "topics": TEXT},
+}
+
+
+# Table of cleaned values → the column that is cleaned.
+CLEANED = {
+    "staging.course_views_cleaned": "dwell_seconds",
+    "staging.product_views_cleaned": "dwell_seconds",
+    "staging.course_orders_cleaned": "paid_fen",
+    "staging.policies_cleaned": "premium_fen",
 }
 
 
@@ -107,9 +138,30 @@ def tables_of(table: str) -> frozenset[str]:
 
 
 def run(table: str, **rows: Sequence[Row]) -> pl.DataFrame:
-    """The model on rows given per staging table by its short name; tables not given are empty."""
-    inputs = {name: pl.DataFrame(rows.get(name.split(".")[1], []), schema=SCHEMAS[name]) for name in tables_of(table)}
+    """The model on rows given per table by its short name; tables not given are empty.
+
+    Who passes the profiling gate consents to the use of sensitive data too, where that gate is not given.
+    """
+    door = SCHEMAS["staging.gate_sensitive_profiling"]
+    both = [{name: row[name] for name in door if name in row} for row in rows.get("gate_profiling", [])]
+    rows = {"gate_sensitive_profiling": both, **rows}
+    inputs = {name: given_rows(name, rows) for name in tables_of(table)}
     return run_model(table, inputs, day=DAY)
+
+
+def given_rows(table: str, rows: Mapping[str, Sequence[Row]]) -> pl.DataFrame:
+    """Rows of one table; a cleaned table holds those of the table it cleans, and nothing to clean unless given."""
+    name = table.split(".")[1]
+    if table in SCHEMAS:
+        return pl.DataFrame(rows.get(name, []), schema=SCHEMAS[table])
+    delivered, value = name.removesuffix("_cleaned"), CLEANED[table]
+    clean = {f"{value}_clean": pl.Float64, f"{value}_is_outlier": pl.Boolean}
+    frame = pl.DataFrame(rows.get(delivered, []), schema={**SCHEMAS[f"staging.{delivered}"], **clean})
+    return frame.with_columns(
+        pl.lit(DAY).alias("as_of_on"),
+        pl.coalesce(f"{value}_clean", pl.col(value).cast(pl.Float64)).alias(f"{value}_clean"),
+        pl.col(f"{value}_is_outlier").fill_null(value=False),
+    )
 
 
 def only(frame: pl.DataFrame) -> dict[str, Any]:
@@ -137,7 +189,6 @@ def test_features_of_a_person_known_to_both_firms_are_the_sums_made_by_hand() ->
                 {"customer_id": "c1", "product_id": "health1", "viewed_at": at(8), "dwell_seconds": 30},
             ],
             policies=[policy("c1", 80), policy("c1", 20, pid="p2", premium_fen=2_500)],
-            claims=[claim("c1", 15, 700), claim("c1", 12, 300)],
         )
     )
     assert row == {
@@ -149,6 +200,10 @@ def test_features_of_a_person_known_to_both_firms_are_the_sums_made_by_hand() ->
         "age_band": "35-44",
         "occupation": "教师",
         "city_tier": 2,
+        "age_clean_years": None,  # no account_attributes are given here
+        "age_is_imputed": False,
+        "city_tier_clean": None,
+        "city_tier_is_imputed": False,
         "has_course_side": True,
         "has_insurance_side": True,
         "course_view_count": 3,
@@ -156,6 +211,8 @@ def test_features_of_a_person_known_to_both_firms_are_the_sums_made_by_hand() ->
         "viewed_course_count": 2,
         "dwell_seconds": 123,
         "dwell_30d_seconds": 23,
+        "dwell_clean_seconds": 123,
+        "dwell_30d_clean_seconds": 23,
         "days_since_course_view": 1,
         "course_order_count": 2,
         "course_order_30d_count": 1,
@@ -163,18 +220,19 @@ def test_features_of_a_person_known_to_both_firms_are_the_sums_made_by_hand() ->
         "refunded_course_count": 0,
         "paid_fen": 1500,
         "paid_30d_fen": 500,
+        "paid_clean_fen": 1500,
         "days_since_course_order": 4,
         "product_view_count": 1,
         "product_view_30d_count": 1,
         "product_dwell_seconds": 30,
+        "product_dwell_clean_seconds": 30,
         "days_since_product_view": 7,
         "active_policy_count": 2,
         "issued_policy_count": 2,
         "premium_fen": 12_500,
+        "premium_clean_fen": 12_500,
+        "outlier_count": 0,
         "days_since_policy_issue": 19,
-        "claim_count": 2,
-        "claimed_fen": 1000,
-        "days_since_claim": 11,
         "mean_rating": 3.5,
         "review_count": 2,
         "days_since_first_activity": 79,
@@ -338,7 +396,13 @@ WORLD: dict[str, list[dict[str, Any]]] = {
     "products": [{"product_id": "health1", "product_class": "health", "topics": "健康"}],
 }
 BEFORE = {
-    t: run(t, **WORLD) for t in ("segments.person_features", "segments.person_interests", "segments.risk_examples")
+    t: run(t, **WORLD)
+    for t in (
+        "segments.person_features",
+        "segments.person_interests",
+        "segments.risk_examples",
+        "segments.sensitive_profile",
+    )
 }
 
 
@@ -399,7 +463,8 @@ def test_an_event_one_second_earlier_does_change_the_features(kind: str) -> None
     second = timedelta(seconds=1)
     events = [{k: v - second if isinstance(v, datetime) else v for k, v in e.items()} for e in AT_THE_END[kind]]
     more = WORLD | {kind: [*WORLD[kind], *events]}
-    assert not run("segments.person_features", **more).equals(BEFORE["segments.person_features"])
+    table = "segments.sensitive_profile" if kind == "claims" else "segments.person_features"
+    assert not run(table, **more).equals(BEFORE[table])
 
 
 @pytest.mark.parametrize("table", list(BEFORE))
@@ -597,34 +662,56 @@ def profile(features: pl.DataFrame, interests: pl.DataFrame) -> pl.DataFrame:
     clusters = pl.DataFrame(
         {"as_of_on": [DAY] * 2, "person_id": ["p1", "p2"], "value_label": ["high value", "dormant"]},
     )
-    risks = pl.DataFrame(
-        {
-            "as_of_on": [DAY] * 2,
-            "person_id": ["p1", "p2"],
-            "claim_risk_share": [0.25, None],
-            "claim_risk_band": ["high", "unknown"],
-        },
-    )
     given = {
         "person_features": features,
         "person_interests": interests,
         "person_clusters": clusters,
-        "claim_risk": risks,
     }
     return run_model("segments.person_profile", {f"segments.{k}": v for k, v in given.items()}, day=DAY)
 
 
-def test_a_profile_joins_group_interests_and_risk_and_keeps_everybody() -> None:
+def test_a_profile_joins_group_and_interests_and_keeps_everybody() -> None:
     people = {**WORLD, "gate_profiling": [*WORLD["gate_profiling"], account("p3", "u3")]}
     people |= {"courses": [{"course_id": "k1", "topics": "理财|职场|a"}, {"course_id": "k2", "topics": "健康"}]}
     frame = profile(run("segments.person_features", **people), run("segments.person_interests", **people))
-    picked = ("person_id", "value_label", "interests", "claim_risk_share", "claim_risk_band", "active_policy_count")
+    picked = ("person_id", "value_label", "interests", "active_policy_count")
     assert frame.select(picked).rows() == [
-        ("p1", "high value", "健康|理财|a", 0.25, "high", 1),
-        ("p2", "dormant", "健康", None, "unknown", 1),
-        ("p3", "unknown", None, None, "uninsured", 0),
+        ("p1", "high value", "健康|理财|a", 1),
+        ("p2", "dormant", "健康", 1),
+        ("p3", "unknown", None, 0),
     ]
     assert frame["top_interest_share"].to_list()[1:] == [1.0, None]
+
+
+def test_claims_risk_and_income_are_of_those_who_consented_to_their_use_and_of_nobody_else() -> None:
+    """p1 consented under two accounts, p2 did not; p4 consented and has nothing; the income is the insurer's."""
+    consented = [account("p1", "u1"), insured_account("p1", "c1", annual_income_fen=900), insured_account("p4", "c4")]
+    yesterday = insured_account("p5", "c5") | {"as_of_on": DAY - timedelta(days=1)}
+    frame = run(
+        "segments.sensitive_profile",
+        gate_sensitive_profiling=[*consented, yesterday],
+        claims=[claim("c1", 15, 700), claim("c1", 12, 300), claim("c2", 10), claim("u1", 9), claim("c5", 1)],
+        claim_risk=[
+            {"as_of_on": DAY, "person_id": "p1", "claim_risk_share": 0.25, "claim_risk_band": "high"},
+            {
+                "as_of_on": DAY - timedelta(days=1),
+                "person_id": "p4",
+                "claim_risk_share": 0.9,
+                "claim_risk_band": "high",
+            },
+        ],
+    )
+    assert frame.drop("as_of_on").rows() == [
+        ("p1", 2, 1000, 11, 0.25, "high", 900),
+        ("p4", 0, 0, None, None, "uninsured", None),
+    ]
+
+
+def test_people_who_did_not_consent_to_the_use_of_claims_are_no_examples_of_risk() -> None:
+    frame = run("segments.risk_examples", **WORLD, gate_sensitive_profiling=[insured_account("p2", "c2")])
+    assert frame["person_id"].unique().to_list() == ["p2"]
+    assert frame["claim_count"].sum() == 0  # the claims of p1 set no look-back either
+    assert set(frame["look_back_days"]) == {0}
 
 
 def test_the_summary_counts_each_person_once_and_averages_only_what_is_known() -> None:
@@ -633,5 +720,5 @@ def test_the_summary_counts_each_person_once_and_averages_only_what_is_known() -
         [frame, frame.with_columns(person_id=pl.lit("q") + pl.col("person_id"), paid_fen=pl.lit(0, pl.Int64))]
     )
     summary = run_model("segments.segment_summary", {"segments.person_profile": people}, day=DAY)
-    picked = ("value_label", "people", "people_share", "mean_paid_fen", "mean_claim_risk_share", "claim_risk_people")
-    assert summary.select(picked).rows() == [("dormant", 2, 0.5, 0.0, None, 0), ("high value", 2, 0.5, 450.0, 0.25, 2)]
+    picked = ("value_label", "people", "people_share", "mean_paid_fen", "mean_age_years")
+    assert summary.select(picked).rows() == [("dormant", 2, 0.5, 0.0, None), ("high value", 2, 0.5, 450.0, 46.0)]

@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 from xmkt_assets.contracts import contracts
 from xmkt_assets.raw.landing import take_inventory
 from xmkt_assets.raw.load import load_feed
-from xmkt_assets.simulate import World, build_world, chance, load_world, save_truth, true_effects, write_days
+from xmkt_assets.simulate import (
+    World,
+    build_world,
+    chance,
+    load_world,
+    permissions,
+    save_truth,
+    true_effects,
+    write_days,
+)
 from xmkt_assets.simulate.__main__ import main
 from xmkt_assets.simulate.calendar import NEVER, Calendar
 from xmkt_assets.simulate.catalogue import TOPICS
@@ -207,7 +216,8 @@ def test_every_feed_arrives_with_exactly_the_columns_of_its_contract(treated_dro
         seen.add((partner, feed))
         assert tuple(rows_of(path).columns) == contracts()[feed].column_names, path
     promised = {(partner, c.feed) for c in contracts().values() for partner in c.partners if not c.is_optional}
-    assert seen == promised
+    also = {(partner, "identifiers") for partner in ("course_platform", "insurer")}
+    assert seen == promised | also
 
 
 def test_every_kind_of_file_is_used_and_no_unfinished_file_is_left(treated_drops: Path) -> None:
@@ -307,7 +317,7 @@ def test_loading_refuses_or_drops_exactly_the_planted_rows(
 def test_snapshots_are_full_on_the_first_day_and_only_changes_later(
     world: World, drops: tuple[Path, DropSummary]
 ) -> None:
-    users = feed_rows(drops[0], "users")
+    users = feed_rows(drops[0], "users").filter(~pl.col("user_id").str.starts_with("u9"))  # second accounts
     first = users.filter(pl.col("dt") == START)
     assert first.height == int((world.people.user_day < 0).sum())
     later = users.filter(pl.col("dt") > START)
@@ -405,6 +415,27 @@ def test_most_people_consent_and_some_withdraw_later(world: World, drops: tuple[
     )
     assert left.filter(pl.col("decided_at") > pl.col("decided_at_granted")).height > 5
     assert consents["expires_on"].drop_nulls().len() > 20
+
+
+def test_claims_and_income_are_asked_about_apart_with_a_notice_of_their_own(world: World) -> None:
+    for partner in ("course_platform", "insurer"):
+        consents = world.organic[partner, "consents"]
+        apart = consents.filter(purpose="sensitive_profiling")
+        assert set(apart["notice_version"]) == {"2026-1-sensitive"}
+        others = consents.filter(pl.col("purpose") != "sensitive_profiling")
+        assert "2026-1-sensitive" not in set(others["notice_version"])
+        granted = apart.filter(decision="granted")["subject_id"].n_unique()
+        assert granted / consents["subject_id"].n_unique() > 0.8
+
+
+def test_the_forms_of_the_first_sixty_days_name_no_recipient_and_the_later_ones_both_firms() -> None:
+    members = np.arange(200)
+    names = tuple(f"u{n}" for n in members)
+    calendar = Calendar(START, 90)
+    asked = permissions.consents_drop(members, members % 90, names, partner="insurer", seed=7, calendar=calendar)
+    later = (asked["day"] >= 60).to_list()
+    assert 50 < sum(later) < asked.height - 50
+    assert asked["recipient"].to_list() == ["both" if is_later else None for is_later in later]
 
 
 def topic_link(world: World) -> float:

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xmkt_assets.agreement import Notice
 from xmkt_assets.contracts import Contract, contracts
+from xmkt_assets.notices import notice_rows
+from xmkt_assets_tests.identity_helper import identity_tables
 from xmkt_assets_tests.sql_helper import read_model, run_model
 
 DAY = date(2026, 7, 10)
@@ -24,8 +27,9 @@ KINDS = {
     "timestamp": pl.Datetime("us"),
 }
 EVENT_FEEDS = [c for c in contracts().values() if c.delivery == "events"]
-VERSIONED = [c for c in contracts().values() if c.delivery == "snapshot"]
-PURPOSES = ("joint_marketing", "measurement", "profiling")
+# identifiers shows no state but valid or revoked, and takes more tables: test_identity.
+VERSIONED = [c for c in contracts().values() if c.delivery == "snapshot" and c.feed != "identifiers"]
+PURPOSES = ("joint_marketing", "measurement", "profiling", "sensitive_profiling")
 Row = Mapping[str, object]
 
 
@@ -120,16 +124,8 @@ def customer(
     return {"customer_id": name, **hashes, "became_customer_at": at, "updated_at": at, **more}
 
 
-def accounts(users: Sequence[Row], customers: Sequence[Row]) -> dict[str, pl.DataFrame]:
-    """staging.users and staging.customers."""
-    return {
-        "staging.users": run_model("staging.users", {"raw.users": raw("users", users)}),
-        "staging.customers": run_model("staging.customers", {"raw.customers": raw("customers", customers)}),
-    }
-
-
 def identify(users: Sequence[Row], customers: Sequence[Row]) -> pl.DataFrame:
-    return run_model("staging.identities", accounts(users, customers))
+    return identity_tables(users, customers, day=DAY, until="identities")["identities"]
 
 
 def persons(found: pl.DataFrame) -> dict[str, str]:
@@ -265,10 +261,9 @@ def test_joining_agrees_with_doing_it_by_hand_and_gives_each_account_one_person(
 
 def people(users: Sequence[Row], customers: Sequence[Row]) -> dict[str, dict[str, object]]:
     """staging.people by the accounts of each person."""
-    given_accounts = accounts(users, customers)
-    identities = run_model("staging.identities", given_accounts)
-    found = run_model("staging.people", {**given_accounts, "staging.identities": identities})
-    who = identities.group_by("person_id").agg(pl.col("subject_id").sort().str.join("+"))
+    tables = identity_tables(users, customers, day=DAY)
+    found = tables["people"]
+    who = tables["identities"].group_by("person_id").agg(pl.col("subject_id").sort().str.join("+"))
     names = dict(who.iter_rows())
     return {names[row["person_id"]]: row for row in found.to_dicts()}
 
@@ -333,30 +328,54 @@ def said(
     until: date | None = None,
     name: str = "k1",
     partner: str | None = None,
+    recipient: str | None = None,
+    notice: str = "wide",
 ) -> Row:
     return {
         "partner": partner or ("course_platform" if subject.startswith("u") else "insurer"),
         "consent_id": name,
         "subject_id": subject,
         "purpose": purpose,
+        "recipient": recipient,
         "decision": decision,
+        "notice_version": notice,
+        "source": "app",
         "decided_at": at,
         "expires_on": until,
     }
 
 
 def consents(rows: Sequence[Row]) -> pl.DataFrame:
-    texts = dict.fromkeys(("partner", "consent_id", "subject_id", "purpose", "decision"), pl.String)
-    return pl.DataFrame(rows, schema={**texts, "decided_at": pl.Datetime("us"), "expires_on": pl.Date})
+    names = ("partner", "consent_id", "subject_id", "purpose", "recipient", "decision", "notice_version", "source")
+    times = {"decided_at": pl.Datetime("us"), "expires_on": pl.Date}
+    frame = pl.DataFrame(rows, schema={**dict.fromkeys(names, pl.String), **times})
+    return frame.with_columns(decided_on=pl.col("decided_at").dt.date())
 
 
-def decide(rows: Sequence[Row], *, of: pl.DataFrame | None = None, day: date = DAY) -> pl.DataFrame:
+# "wide" covers everything for both firms, "narrow" profiling by the course platform; "spring" was in use in spring.
+NOTICES = notice_rows(
+    [
+        Notice("wide", PURPOSES, ("course_platform", "insurer"), date(2020, 1, 1), None),
+        Notice("narrow", ("profiling",), ("course_platform",), date(2020, 1, 1), None),
+        Notice("spring", ("profiling",), ("course_platform", "insurer"), date(2026, 3, 1), date(2026, 5, 31)),
+    ]
+)
+
+
+def ledger(rows: Sequence[Row]) -> pl.DataFrame:
+    return run_model("staging.consent_ledger", {"staging.consents": consents(rows), "staging.notices": NOTICES})
+
+
+def decide(
+    rows: Sequence[Row], *, of: pl.DataFrame | None = None, day: date = DAY, identities: pl.DataFrame | None = None
+) -> pl.DataFrame:
     inputs = {
         "staging.people": known("ann", "bo") if of is None else of,
-        "staging.identities": IDENTITIES,
-        "staging.consents": consents(rows),
+        "staging.identities": IDENTITIES if identities is None else identities,
+        "staging.consent_ledger": ledger(rows),
     }
-    return run_model("staging.consent_decisions", inputs, day=day)
+    refusals = run_model("staging.consent_refusals", inputs)
+    return run_model("staging.consent_decisions", {**inputs, "staging.consent_refusals": refusals}, day=day)
 
 
 def verdict(rows: Sequence[Row], *, day: date = DAY, who: str = "ann", of: pl.DataFrame | None = None) -> Row:
@@ -391,6 +410,7 @@ def test_a_grant_for_one_purpose_says_nothing_about_another() -> None:
     assert dict(found.select("purpose", "reason").iter_rows()) == {
         "profiling": "never asked",
         "joint_marketing": "never asked",
+        "sensitive_profiling": "never asked",
         "measurement": "granted",
     }
 
@@ -438,18 +458,25 @@ def test_a_withdrawal_goes_before_an_expiry_in_the_reason() -> None:
 def test_a_decision_counts_to_the_last_instant_of_the_day_and_not_from_midnight_on() -> None:
     grant = said("u1", name="a")
     assert reason([grant, said("u1", "withdrawn", at=END - INSTANT, name="b")]) == "withdrawn"
-    assert reason([grant, said("u1", "withdrawn", at=END, name="b")]) == "granted"
+    assert reason([grant, said("u1", "withdrawn", at=END, name="b")]) == "withdrawn since"
     assert reason([said("u1", at=END)]) == "never asked"
 
 
-@pytest.mark.parametrize(("born", "wanted"), [(2008, "granted"), (2009, "under 18"), (None, "granted")])
-def test_people_under_18_by_year_of_birth_are_never_allowed(born: int | None, wanted: str) -> None:
+@pytest.mark.parametrize(("born", "wanted"), [(2007, "granted"), (2008, "under 18"), (None, "granted")])
+def test_people_who_are_not_certainly_18_by_year_of_birth_are_never_allowed(born: int | None, wanted: str) -> None:
     assert reason([said("u1")], of=known("ann", birth_year=born)) == wanted
+
+
+def test_everybody_born_in_a_year_is_18_on_its_last_day_and_not_the_day_before() -> None:
+    last = date(2026, 12, 31)
+    ann = known("ann", birth_year=2008)
+    assert reason([said("u1")], of=ann, day=last) == "granted"
+    assert reason([said("u1")], of=ann, day=last - timedelta(days=1)) == "under 18"
 
 
 def test_a_person_not_yet_known_on_the_day_has_no_row_and_the_last_instant_counts() -> None:
     assert decide([said("u1")], of=known("ann", at=END)).is_empty()
-    assert decide([said("u1")], of=known("ann", at=END - INSTANT)).height == 3
+    assert decide([said("u1")], of=known("ann", at=END - INSTANT)).height == len(PURPOSES)
 
 
 def test_the_same_account_name_at_the_other_firm_is_somebody_else() -> None:
@@ -473,14 +500,19 @@ def gate(purpose: str, rows: Sequence[Row], *, identities: pl.DataFrame = IDENTI
         stated_interests=pl.lit("健康"),
     )
     inputs = {"staging.people": attributes, "staging.identities": identities}
-    decisions = run_model("staging.consent_decisions", {**inputs, "staging.consents": consents(rows)}, day=day)
+    decisions = decide(rows, of=attributes, day=day, identities=identities)
     return run_model(f"staging.gate_{purpose}", {**inputs, "staging.consent_decisions": decisions}, day=day)
+
+
+def also_needed(purpose: str) -> list[Row]:
+    """Consent to the use of sensitive data comes on top of consent to profiling."""
+    return [said("u1", purpose="profiling", name="base")] if purpose == "sensitive_profiling" else []
 
 
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_a_gate_carries_every_account_of_the_allowed_and_nobody_else(purpose: str) -> None:
     others = [said("c2", purpose=p, name=f"bo-{p}") for p in PURPOSES if p != purpose]
-    found = gate(purpose, [said("u1", purpose=purpose, name="k"), *others])
+    found = gate(purpose, [*also_needed(purpose), said("u1", purpose=purpose, name="k"), *others])
     assert found.select("as_of_on", "partner", "subject_id", "person_id", "consent_id").rows() == [
         (DAY, "course_platform", "u1", "ann", "course_platform:k"),
         (DAY, "insurer", "c1", "ann", "course_platform:k"),
@@ -495,12 +527,22 @@ def test_a_withdrawn_an_expired_and_a_young_person_do_not_pass(purpose: str) -> 
     assert gate(purpose, [*withdrawn, *expired]).is_empty()
 
 
-def test_only_the_profiling_gate_hands_out_attributes() -> None:
+def test_sensitive_data_need_both_consents() -> None:
+    separate = said("u1", purpose="sensitive_profiling", name="s")
+    assert gate("sensitive_profiling", [separate]).is_empty()
+    assert gate("sensitive_profiling", [separate, said("u1")])["subject_id"].to_list() == ["u1", "c1"]
+    assert gate("sensitive_profiling", [separate, said("u1"), said("c1", "withdrawn")]).is_empty()
+    assert gate("sensitive_profiling", [said("u1")]).is_empty()
+
+
+def test_only_the_profiling_gate_hands_out_attributes_and_only_the_sensitive_one_the_income() -> None:
     names = {p: set(gate(p, [said("u1", purpose=p)]).columns) for p in PURPOSES}
     door = {"as_of_on", "partner", "subject_id", "person_id", "consent_id"}
     assert names["measurement"] == door
     assert names["joint_marketing"] == {*door, "birth_year"}
+    assert names["sensitive_profiling"] == {*door, "annual_income_fen"}
     assert names["profiling"] > {*door, "birth_year", "occupation"}
+    assert "annual_income_fen" not in names["profiling"]
     assert not any("hash" in name for columns in names.values() for name in columns)
 
 
@@ -509,7 +551,7 @@ def test_an_account_opened_after_the_day_does_not_stand_in_that_days_gate() -> N
     opened = pl.when(pl.col("subject_id") == "c1").then(pl.lit(END)).otherwise("known_at")
     later = IDENTITIES.with_columns(known_at=opened.cast(pl.Datetime("us")))
     for purpose in PURPOSES:
-        rows = [said("u1", purpose=purpose)]
+        rows = [*also_needed(purpose), said("u1", purpose=purpose)]
         assert gate(purpose, rows, identities=later)["subject_id"].to_list() == ["u1"]
         following = gate(purpose, rows, identities=later, day=DAY + timedelta(days=1))
         assert following["subject_id"].to_list() == ["u1", "c1"]

@@ -20,8 +20,8 @@ LINK_SEED: Final = 7
 NOTICE: Final = "public-research-data"
 LINKED_NOTICE: Final = "public-research-data;synthetic-link"
 
-Purpose = Literal["profiling", "joint_marketing", "measurement"]
-PURPOSES: Final[tuple[Purpose, ...]] = ("profiling", "joint_marketing", "measurement")
+Purpose = Literal["profiling", "joint_marketing", "measurement", "sensitive_profiling"]
+PURPOSES: Final[tuple[Purpose, ...]] = ("profiling", "joint_marketing", "measurement", "sensitive_profiling")
 
 
 def draw(key: str, *, seed: int) -> int:
@@ -84,6 +84,7 @@ def grant_consents(people: pl.DataFrame, *, purposes: Sequence[Purpose], decided
             pl.format("research-{}-{}", "subject_id", "purpose").alias("consent_id"),
             "subject_id",
             "purpose",
+            recipient=pl.lit("both"),
             decision=pl.lit("granted"),
             notice_version=pl.when("link_is_synthetic").then(pl.lit(LINKED_NOTICE)).otherwise(pl.lit(NOTICE)),
             source=pl.lit("research_data"),

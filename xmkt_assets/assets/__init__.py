@@ -9,12 +9,24 @@ from typing import Final
 
 import dagster as dg
 
-from xmkt_assets.assets import campaigns, evaluation, raw, recommenders, segments
+from xmkt_assets.assets import (
+    agreement,
+    campaigns,
+    erasure,
+    evaluation,
+    exports,
+    notices,
+    raw,
+    recommenders,
+    segments,
+    withdrawals,
+)
 
 STAGES: Final[dict[str, Sequence[dg.AssetsDefinition | dg.AssetSpec]]] = {
     "raw": raw.ASSETS,
+    "staging": [*agreement.ASSETS, *notices.ASSETS, *withdrawals.ASSETS, *erasure.ASSETS],
     "segments": segments.ASSETS,
     "recommenders": recommenders.ASSETS,
-    "campaigns": campaigns.ASSETS,
+    "campaigns": [*campaigns.ASSETS, *exports.ASSETS],
     "evaluation": evaluation.ASSETS,
 }

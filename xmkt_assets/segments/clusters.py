@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from xmkt_assets.segments.intervals import Floats, Interval, bootstrap, weighted_mean
 
 UNKNOWN: Final = "unknown"
-WORTH: Final = ("paid_fen", "premium_fen", "course_order_count", "active_policy_count")
-PRESENT_INTEREST: Final = ("dwell_30d_seconds", "product_view_30d_count")
+WORTH: Final = ("paid_clean_fen", "premium_clean_fen", "course_order_count", "active_policy_count")
+PRESENT_INTEREST: Final = ("dwell_30d_clean_seconds", "product_view_30d_count")
 IDLE: Final = "days_since_last_activity"
 KNOWN_FOR: Final = "days_since_first_activity"
 FEATURES: Final = (*WORTH, *PRESENT_INTEREST, IDLE, KNOWN_FOR)
@@ -169,11 +169,11 @@ def _row_in_words(group: dict[str, Any]) -> str:
         group["value_label"],
         f"{group['people']:,}",
         f"{group['people_share']:.1%}",
-        f"{group['paid_fen'] / 100:,.0f}",
-        f"{group['premium_fen'] / 100:,.0f}",
+        f"{group['paid_clean_fen'] / 100:,.0f}",
+        f"{group['premium_clean_fen'] / 100:,.0f}",
         f"{group['course_order_count']:.1f}",
         f"{group['active_policy_count']:.1f}",
-        f"{group['dwell_30d_seconds'] / 60:,.0f}",
+        f"{group['dwell_30d_clean_seconds'] / 60:,.0f}",
         *days,
     ]
     return f"| {' | '.join(cells)} |"
@@ -234,7 +234,7 @@ def _mean_of(centres: Floats, names: tuple[str, ...]) -> Floats:
 
 
 def _groups(people: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
-    joined = people.join(assigned, on="person_id").with_columns(pl.col("premium_fen").fill_null(0))
+    joined = people.join(assigned, on="person_id").with_columns(pl.col("premium_clean_fen").fill_null(0))
     return (
         joined.group_by("cluster", "value_label")
         .agg(
