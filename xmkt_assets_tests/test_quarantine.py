@@ -195,6 +195,23 @@ def test_a_number_that_is_no_contact_may_be_an_id(door: Door) -> None:
     assert door.load()["a.csv"]["rows_loaded"] == 3
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_rows_of_many_files_keep_their_places_with_many_cores(door: Door, suffix: str) -> None:
+    """More files than DuckDB reads side by side, each longer than the 2,048 rows it passes on at once."""
+    columns = HEADER.split(",")
+    for number in range(10):
+        lines = [[f"v{number}_{i}", "u1", "c1", f"{DAY} 10:00:00", "60", "search"] for i in range(1, 2_101)]
+        path = door.put("", name=f"{number:02}.{suffix}")
+        frame = pl.DataFrame(lines, schema=columns, orient="row")
+        frame.write_csv(path) if suffix == "csv" else frame.write_ndjson(path)
+    files = take_inventory(door.home / "landing", contracts(), only_feed="course_views").files
+    with Lake(door.home, threads=4).session() as session:
+        load_feed(session, VIEWS, files, run_id="r", loaded_at=NOW)
+    misplaced = "split_part(view_id, '_', 2)::bigint <> source_row or view_id not like 'v' || "
+    misplaced += "regexp_extract(source_file, '([0-9]+)[.]', 1)::int || '\\_%' escape '\\'"
+    assert door.read(f"select count(*), count(*) filter (where {misplaced}) from raw.course_views") == [(21_000, 0)]
+
+
 # ── mending ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -53,6 +53,8 @@ _NEVER: Final = "E'\\x01'"
 _REJECTS: Final = "store_rejects = true, rejects_table = 'malformed', rejects_scan = 'malformed_scan'"
 # Which of the files of one statement a row came from; a file with a column of this name is read alone.
 _FILE_INDEX: Final = "file_index"
+# Read by a statement of its own: all cores then work on it.
+_LARGE_FILE_BYTES: Final = 16 << 20
 _LONGEST_HEADER: Final = 1 << 20
 _LONGEST_LINE_KEPT: Final = 100_000
 _NESTED: Final = re.compile(r"^(STRUCT|MAP|UNION)\b|\]$")
@@ -237,7 +239,8 @@ def _source(
     if isinstance(found, Problem):
         return found
     layout, note = found
-    if _FILE_INDEX in (name.split(" ")[0].lower() for name in layout.columns):
+    is_ambiguous = _FILE_INDEX in (name.split(" ")[0].lower() for name in layout.columns)
+    if is_ambiguous or file.size_bytes >= _LARGE_FILE_BYTES:
         layout = replace(layout, alone=order)
     return replace(source, note=source.note + note), layout
 
@@ -442,7 +445,8 @@ def _read_group(
 def _insert_sql(contract: Contract, layout: _Layout, sources: Sequence[_Source]) -> str:
     """One pass over the files: text in, typed values and the reason of refusal out.
 
-    No step may lead rows past one another (a join might), or their places would be lost.
+    No step may lead rows past one another (a join might), or their places would be lost. Several files are read by one
+    core: two would put the rows of one file between those of another, and a window without order is what forbids it.
     """
     columns = [_judged(c) for c in layout.version.columns]
     order = _per_file([str(source.order) for source in sources])
@@ -463,6 +467,10 @@ def _insert_sql(contract: Contract, layout: _Layout, sources: Sequence[_Source])
         ],
     ]
     relation = layout.relation([source.path for source in sources]) + _reading_all(layout)
+    if len(sources) > 1:
+        every = "*" if layout.kind == "jsonl" else f"*, {_FILE_INDEX}"
+        in_turn = f"select {every}, row_number() over () as nth_ from {relation}"
+        relation = f"(select * exclude (nth_) from ({in_turn}) where nth_ > 0)"
     for step in steps:
         relation = f"(select {', '.join(step)} from {relation})"
     return f"insert into incoming by name {relation}"
