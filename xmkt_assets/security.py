@@ -242,13 +242,21 @@ def _unpacked(content: bytes, place: str, *, depth: int) -> Iterator[tuple[str, 
     members: list[tuple[str, bytes]] = []
     if content.startswith(b"\x1f\x8b"):
         members = [(f"{place}gunzipped", _gunzip(content))]
-    elif content.startswith(b"PK\x03\x04") and zipfile.is_zipfile(io.BytesIO(content)):  # else only its bytes are read
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = [(f"{place}{m.filename}", archive.read(m)) for m in archive.infolist()]
+    elif content.startswith(b"PK\x03\x04"):
+        members = _unzipped(content, place)
     for inner, unpacked in members:
         yield inner, inner.encode(errors="replace")
         yield from ((inner, part) for part in _parts(io.BytesIO(unpacked)))
         yield from _unpacked(unpacked, f"{inner}/", depth=depth + 1)
+
+
+def _unzipped(content: bytes, place: str) -> list[tuple[str, bytes]]:
+    """Members of an archive; none of a file that only begins like one, whose bytes have been looked through anyway."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return [(f"{place}{m.filename}", archive.read(m)) for m in archive.infolist()]
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+        return []
 
 
 def _gunzip(content: bytes) -> bytes:

@@ -247,3 +247,8 @@ def test_the_lake_opens_under_a_hostile_path(tmp_path: Path) -> None:
     Lake(home).replace("raw.t", pl.DataFrame({"a": ["x"]}))
     assert any("''" in statement for statement in attach_sql(home / "lake", read_only=True))
     assert Lake(home).read("select a from raw.t")["a"].to_list() == ["x"]
+
+
+def test_a_file_that_only_begins_like_an_archive_is_looked_through_as_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"PK\x03\x04 13800138000")
+    assert [hit.file for hit in scan_home(tmp_path, ["13800138000"])] == ["a.csv"]

@@ -301,7 +301,10 @@ def _header_line(source: _Source) -> str | Problem:
     with opened(source.path) as handle:
         first, *rest = re.split(rb"[\r\n]", handle.readline(_LONGEST_HEADER), maxsplit=1)
         if b"\0" in first:
-            return Problem("unreadable", "holds NUL bytes in its header: no text, or UTF-16 without a byte order mark.")
+            return Problem(
+                "unreadable",
+                "holds NUL bytes in its header: no text, or UTF-16 without a byte order mark. Deliver it in UTF-8.",
+            )
         line = first.decode("utf-8-sig")
         if not line.strip():
             if any(chunk.strip() for chunk in [*rest, *iter(lambda: handle.read(1 << 20), b"")]):
