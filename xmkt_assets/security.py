@@ -193,7 +193,8 @@ def _stands_alone(code: bytes, content: bytes) -> bool:
     width = 4 if code[1:4] == b"\0\0\0" else 2 if code[1:2] == b"\0" else 1
     at = content.find(code)
     while at >= 0:
-        before, after = content[max(0, at - width) : at][:1], content[at + len(code) : at + len(code) + 1]
+        behind = at + len(code) + width - 1  # the zeros that belong to the last character are not part of the code
+        before, after = content[max(0, at - width) : at][:1], content[behind : behind + 1]
         if not _WORD.match(before) and not _WORD.match(after):
             return True
         at = content.find(code, at + 1)

@@ -217,7 +217,7 @@ def test_what_is_no_ordinary_file_is_a_stray(landing: Path) -> None:
     os.mkfifo(path.parent / "pipe.csv")
     inventory = look(landing)
     assert names(inventory) == [GOOD]
-    assert inventory.strays[0].reason == "no ordinary file; deliver one."
+    assert inventory.strays[0].reason == "no ordinary file but a pipe, socket or device; deliver the file itself."
 
 
 def test_a_name_that_is_not_utf_8_is_a_stray_with_its_bytes_spelled_out(landing: Path) -> None:

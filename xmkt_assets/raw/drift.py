@@ -82,16 +82,24 @@ class _Facts(NamedTuple):
 _Books = Mapping[tuple[str, date], Mapping[str, _Facts]]
 
 
-def find_drift(session: Session, contract: Contract, staged: str, days: Iterable[date]) -> tuple[Drift, ...]:
+def find_drift(
+    session: Session,
+    contract: Contract,
+    staged: str,
+    days: Iterable[date],
+    *,
+    sizes: Mapping[tuple[str, date], int] | None = None,
+) -> tuple[Drift, ...]:
     """What of the rows in the temporary table `staged` (partner, dt, the feed's columns) is not as the days before.
 
     `days` are the days that are being loaded; the lake's rows of these days are about to be replaced and do not count.
+    `sizes` are the rows of each partner's day, where they are known; else they are counted.
     """
     replaced = sorted(set(days))
     columns = [c for c in contract.columns if _watches_median(c, contract) or _watches_mix(c, contract)]
     if not columns or not replaced:
         return ()
-    new = _books_of_new(session, staged, columns)
+    new = _books_of_new(session, staged, columns, sizes or _sizes(session, staged))
     old = _books_of_lake(session, contract, columns, replaced) if new else {}
     by_name = {c.name: c for c in columns}
     found: list[Drift] = []
@@ -253,10 +261,16 @@ def _shown(value: float) -> str:
 # --- counting --------------------------------------------------------------------------------------------------------
 
 
-def _books_of_new(session: Session, staged: str, columns: Sequence[ContractColumn]) -> _Books:
+def _sizes(session: Session, staged: str) -> dict[tuple[str, date], int]:
+    found = session.connection.execute(f"select partner, dt, count(*) from {staged} group by partner, dt").fetchall()
+    return {(partner, dt): n for partner, dt, n in found}
+
+
+def _books_of_new(
+    session: Session, staged: str, columns: Sequence[ContractColumn], sizes: Mapping[tuple[str, date], int]
+) -> _Books:
     """The facts of each partner's day among the new rows, of about 50,000 rows each."""
-    sizes = session.connection.execute(f"select partner, dt, count(*) from {staged} group by partner, dt").fetchall()
-    steps = {(partner, dt): max(1, round(n / _SAMPLED_PER_DAY)) for partner, dt, n in sizes}
+    steps = {day: max(1, round(n / _SAMPLED_PER_DAY)) for day, n in sizes.items()}
     if len(set(steps.values())) <= 1:
         step = max(steps.values(), default=1)
         return _books(session, columns, f"{staged} where source_row % {step} = 1" if step > 1 else staged)

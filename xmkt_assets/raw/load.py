@@ -5,6 +5,7 @@ loaded (the asset does), reads files (``reading`` does) or cleans values (``dbt_
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
@@ -79,10 +80,11 @@ def load_feed(
     """
     if not files:
         return FeedLoad(None, pl.DataFrame(schema=LEDGER_SCHEMA), {})
-    # Before reading: a file that changes meanwhile then differs from the ledger and is loaded again.
-    hashes = {file.name: "" if file.problem else file.sha256 or content_hash(file.path) for file in files}
     create_incoming(session, contract)
-    outcomes = read_files(session, contract, files)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        hashing = beside.submit(lambda: {file.name: _hash(file) for file in files})
+        outcomes = read_files(session, contract, files)
+        hashes = hashing.result()
     _refuse_erased(session, contract)
     settled = apply_fixes(session, contract, files)
     _pick_rows(session, contract, loaded_at=loaded_at)
@@ -90,7 +92,7 @@ def load_feed(
     lines = [_ledger_line(contract, f, outcomes[f.name], counts.get(f.name, _Counts()), hashes[f.name]) for f in files]
     stamp = {"run_id": run_id, "loaded_at": loaded_at}
     days = sorted({file.dt for file in files})
-    drifts = find_drift(session, contract, "new_rows", days)
+    drifts = find_drift(session, contract, "new_rows", days, sizes=_sizes(lines))
     found = pl.DataFrame([{**line, **stamp} for line in lines], schema=LEDGER_SCHEMA)
     held = days_to_hold(contract, found, drifts, given_up=settled.given_up)
     published, kept = stage_published(session, contract, found, held)
@@ -107,6 +109,27 @@ def load_feed(
     total = Written(f"raw.{contract.feed}", written[0].snapshot_id, sum(w.row_count for w in rows_of_feed))
     loaded = {day: sum(line["rows_loaded"] + line["rows_kept"] for line in noted if line["dt"] == day) for day in days}
     return FeedLoad(total, ledger, loaded, held, drifts)
+
+
+def _hash(file: DropFile) -> str:
+    """Hash of a file while it is read; none where it changed meanwhile, so that the ledger asks for it again."""
+    if file.problem or file.sha256:
+        return "" if file.problem else file.sha256
+    found = content_hash(file.path)
+    try:
+        now = file.path.stat()
+    except FileNotFoundError:
+        return ""
+    return found if (now.st_size, now.st_mtime_ns) == (file.size_bytes, file.modified_ns) else ""
+
+
+def _sizes(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, date], int]:
+    """Good rows of each partner's day."""
+    sizes: dict[tuple[str, date], int] = {}
+    for line in lines:
+        day = line["partner"], line["dt"]
+        sizes[day] = sizes.get(day, 0) + line["rows_loaded"]
+    return {day: rows for day, rows in sizes.items() if rows}
 
 
 def _refuse_erased(session: Session, contract: Contract) -> None:

@@ -119,7 +119,7 @@ class LocalFolder:
             dangling = "a link to a file that does not exist; deliver the file itself."
             return Entry(name, 0, 0, path, flaw=flaw or dangling) if is_link else None
         if not flaw and not stat.S_ISREG(found.st_mode):
-            flaw = "no ordinary file; deliver one."
+            flaw = "no ordinary file but a pipe, socket or device; deliver the file itself."
         return Entry(name, found.st_size, found.st_mtime_ns, path, flaw=flaw)
 
     def _flaw_of_link(self, path: Path, name: str) -> str:

@@ -201,7 +201,7 @@ def several(feed: str, slot: Slot, prefix: str, count: int) -> list[dict[str, st
 
 
 GOOD_FILE: Final = "sound.csv"
-GOOD_ROWS: Final = 300  # many, so that the refused share of a day stays below what blocks it
+GOOD_ROWS: Final = 600  # many, so that the refused share of a day stays below what blocks it
 
 
 def sound_content(feed: str, slot: Slot) -> bytes:

@@ -4,7 +4,7 @@ from typing import Final
 
 from xmkt_assets.simulate.bad_input.kinds import BadInput, Expected, Slot, as_csv, as_jsonl, good, loaded, partly
 
-_TOO_MANY: Final = 200  # of a day's five hundred
+_TOO_MANY: Final = 400  # of a day's thousand
 _LONG_KEY: Final = 1_000_000
 _NAME_LENGTH: Final = 24
 
@@ -83,13 +83,13 @@ TIMES: Final = (
         expected=loaded(2),
     ),
     _spoiled(
-        "an event of another day",
-        "The file was cut at local midnight, not at UTC's.",
+        "an event of an earlier week",
+        "An old batch was sent again by mistake; what comes up to three days late is taken.",
         _VIEWS,
         "viewed_at",
-        "2026-06-30T20:00:00Z",
-        "viewed_at: found 2026-06-30",
-        "deliver the row in folder dt=2026-06-30",
+        "2026-06-20T20:00:00Z",
+        "viewed_at: found 2026-06-20",
+        "deliver the row in folder dt=2026-06-20",
     ),
     _spoiled(
         "an event in the future",
