@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_home(home, start_on=when.first)
     mark_home(home)
     _play(home, when, people=options.people, days=options.days, seed=options.seed)
+    if options.scan:
+        _look_for_contacts(home, people=options.people, seed=options.seed)
     from xmkt_assets.console import peak_memory_mib
 
     print(f"\nDone in {time.monotonic() - started:.0f} s, peak memory {peak_memory_mib():,} MiB.")
@@ -100,7 +102,6 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     simulate.save_world(world, home, history, from_on=when.first, until_on=when.last)
     print_summary(warehouse, campaign=CAMPAIGN, truth=truth, planted=history.planted + answer.planted)
     _erase_somebody(home, listed, asked_on=when.last)
-    _look_for_contacts(home, people=people, seed=seed)
 
 
 def _erase_somebody(home: Path, listed: "pl.DataFrame", *, asked_on: date) -> None:
@@ -193,6 +194,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--people", type=int, default=20_000, help="simulated people (default 20,000)")
     parser.add_argument("--days", type=int, default=120, help="simulated days (default 120)")
     parser.add_argument("--seed", type=int, default=7, help="seed of the simulated world (default 7)")
+    parser.add_argument("--scan", action="store_true", help="then search every byte for the contacts hashed upstream")
     parser.add_argument("--start", type=date.fromisoformat, default=date(2026, 7, 1), help="first simulated day")
     return parser.parse_args(arguments)
 
