@@ -21,6 +21,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -276,15 +277,22 @@ def _gunzip(content: bytes) -> bytes:
     return b"".join(parts)
 
 
+@cache
+def _memory() -> "duckdb.DuckDBPyConnection":
+    """One connection for all Parquet files: opening one takes longer than reading most of them."""
+    import duckdb
+
+    return duckdb.connect(config={"threads": "1"})
+
+
 def _parquet(path: Path) -> Iterator[tuple[str, bytes]]:
     import duckdb
 
-    with duckdb.connect(config={"threads": "1"}) as connection:
-        source = f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}', hive_partitioning = false)"
-        try:
-            yield from _columns(connection, source, "")
-        except duckdb.Error:  # a partner's broken file; its bytes were looked through
-            return
+    source = f"read_parquet('{str(path).replace(chr(39), chr(39) * 2)}', hive_partitioning = false)"
+    try:
+        yield from _columns(_memory(), source, "", is_small=path.stat().st_size < CHUNK // 4)
+    except duckdb.Error:  # a partner's broken file; its bytes were looked through
+        return
 
 
 def _duckdb(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -296,14 +304,21 @@ def _duckdb(path: Path) -> Iterator[tuple[str, bytes]]:
             yield from _columns(connection, f'"{schema}"."{table}"', f"{schema}.{table}.")
 
 
-def _columns(connection: "duckdb.DuckDBPyConnection", source: str, prefix: str) -> Iterator[tuple[str, bytes]]:
-    """Each column that may hold text, as its different values."""
+def _columns(
+    connection: "duckdb.DuckDBPyConnection", source: str, prefix: str, *, is_small: bool = False
+) -> Iterator[tuple[str, bytes]]:
+    """Each column that may hold text, as its different values; a small source is read once for all of them."""
     columns = [(row[0], row[1]) for row in connection.execute(f"describe select * from {source}").fetchall()]
-    for column, kind in columns:
-        if not kind.startswith(_NOT_TEXT) or "[" in kind:
-            value = 'cast("' + column.replace('"', '""') + '" as varchar)'
-            values = connection.execute(f"select distinct {value} as text from {source}").pl()["text"]
-            yield f"{prefix}{column}", _joined(values)
+    texts = [name for name, kind in columns if not kind.startswith(_NOT_TEXT) or "[" in kind]
+    values = {name: 'cast("' + name.replace('"', '""') + '" as varchar)' for name in texts}
+    if is_small and texts:
+        numbered = ", ".join(f"{value} as c{i}" for i, value in enumerate(values.values()))
+        rows = connection.execute(f"select {numbered} from {source}").pl()
+        yield from ((f"{prefix}{name}", _joined(rows[f"c{i}"].unique())) for i, name in enumerate(texts))
+        return
+    for name, value in values.items():
+        distinct = connection.execute(f"select distinct {value} as text from {source}").pl()["text"]
+        yield f"{prefix}{name}", _joined(distinct)
 
 
 def _sqlite(path: Path) -> Iterator[tuple[str, bytes]]:
