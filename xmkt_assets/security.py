@@ -114,6 +114,8 @@ def scan(home: Path, search: Search) -> Iterator[Hit]:
                     waiting = []
         except FileNotFoundError:  # has gone since its folder was read
             continue
+        except ScanError as error:
+            raise ScanError(f"{path.relative_to(home).as_posix()}: {error}") from error
     yield from _hits(waiting, search)
 
 
@@ -257,8 +259,12 @@ def _unzipped(content: bytes, place: str) -> list[tuple[str, bytes]]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             return [(f"{place}{m.filename}", archive.read(m)) for m in archive.infolist()]
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+    except (zipfile.BadZipFile, zlib.error):
         return []
+    except (NotImplementedError, RuntimeError) as error:  # a password, or a packing Python cannot undo
+        raise ScanError(
+            f"The archive at {place or 'the top of the file'} cannot be looked into: {error}. Unpack it, or remove it."
+        ) from error
 
 
 def _gunzip(content: bytes) -> bytes:
@@ -346,7 +352,7 @@ def _joined(values: pl.Series) -> bytes:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 where nothing was found, 1 where something was."""
+    """Exit code 0 where nothing was found, 1 where something was, 2 where not everything could be looked through."""
     chosen = _options(arguments)
     home: Path = chosen.home.resolve()
     if chosen.patterns:
@@ -359,7 +365,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
         # An empty line keeps its place, so that hits name the line of the list.
         search = needle_search([n or "\0 nothing \0" for n in needles], whole_words=chosen.whole_words)
-    hits = sorted(scan(home, search))
+    try:
+        hits = sorted(scan(home, search))
+    except ScanError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     if chosen.json:
         sys.stdout.write(json.dumps(hits))
     else:

@@ -14,7 +14,19 @@ from hypothesis import strategies as st
 
 from xmkt_assets.automation.jobs import LOAD
 from xmkt_assets.contracts import Contract, contracts
-from xmkt_assets.raw.fixes import FIXES, FixError, judge_sheet, sheets_folder, take_over, waiting_sheets, write_sheet
+from xmkt_assets.erasure.requests import Account
+from xmkt_assets.erasure.suppression import REASON as ERASED
+from xmkt_assets.erasure.suppression import suppress
+from xmkt_assets.raw.fixes import (
+    FIXES,
+    FixError,
+    judge_sheet,
+    open_rows,
+    sheets_folder,
+    take_over,
+    waiting_sheets,
+    write_sheet,
+)
 from xmkt_assets.raw.holding import HELD, MIN_REFUSED_ROWS
 from xmkt_assets.raw.landing import take_inventory
 from xmkt_assets.raw.load import load_feed
@@ -250,6 +262,36 @@ def test_a_row_given_up_stays_out_and_no_longer_holds_its_day_back(door: Door) -
     line = door.replay(door.sheet(**dict.fromkeys(bad, "given up")))["a.csv"]
     assert (line["status"], line["rows_loaded"], line["rows_quarantined"]) == ("partly quarantined", 2, 5)
     assert door.ids() == ["n1", "n2"]
+
+
+def erase(door: Door, *subjects: str) -> None:
+    accounts = [Account("course_platform", subject) for subject in subjects]
+    with Lake(door.home).session() as session:
+        suppress(session, door.home, accounts, request_id="e1", erased_at=NOW)
+
+
+def row_of(view_id: str, user_id: str, dwell: str = "60") -> str:
+    return f"{view_id},{user_id},c1,2026-07-01 10:00:00,{dwell},search\n"
+
+
+def test_a_fix_lets_no_erased_person_back_in_and_keeps_nothing_of_them(door: Door) -> None:
+    door.put(row_of("v1", "u1") + row_of("b1", "gone1", "long"))
+    door.load()
+    sheet = door.sheet(b1="30")
+    erase(door, "gone1")
+    line = door.replay(sheet)["a.csv"]
+    assert (door.ids(), line["rows_quarantined"], line["note"]) == (["v1"], 1, "")
+    assert door.read("select reason, raw_text from raw.quarantine") == [(ERASED, None)]
+
+
+def test_rows_of_erased_people_cannot_be_mended_and_hold_no_day_back(door: Door) -> None:
+    erase(door, "gone1")
+    gone = "".join(row_of(f"g{i}", "gone1") for i in range(MIN_REFUSED_ROWS))
+    door.put(row_of("v1", "u1") + gone)
+    line = door.load()["a.csv"]
+    assert (line["status"], line["rows_loaded"]) == ("partly quarantined", 1)
+    with Lake(door.home).session() as session:
+        assert open_rows(session).is_empty()
 
 
 def test_fixes_hold_for_every_later_load_of_the_same_text_and_not_for_another(door: Door) -> None:

@@ -23,7 +23,7 @@ import pytest
 from xmkt_assets.contracts import contracts
 from xmkt_assets.raw.landing import take_inventory
 from xmkt_assets.raw.load import load_feed
-from xmkt_assets.security import Hit, contact_kinds, is_id_number, main, scan_home
+from xmkt_assets.security import Hit, ScanError, contact_kinds, is_id_number, main, scan_home
 from xmkt_assets.simulate.people import contacts
 from xmkt_assets.warehouse import Lake, attach_sql
 from xmkt_assets_tests.platform_helper import Platform, finished_platform
@@ -107,6 +107,16 @@ def test_a_value_is_found_in_the_lake_in_its_files_and_in_rows_kept_in_the_catal
 
 def test_nothing_else_is_found(planted: dict[str, set[str]]) -> None:
     assert {file for file in planted if not file.startswith("lake/")} == set(WAYS)
+
+
+def test_an_archive_with_a_password_ends_the_scan_with_its_name_instead_of_passing_for_clean(tmp_path: Path) -> None:
+    zipped(tmp_path / "locked.zip")
+    content = bytearray((tmp_path / "locked.zip").read_bytes())
+    content[6] |= 1  # the flag "encrypted" in the local header
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # and in the directory
+    (tmp_path / "locked.zip").write_bytes(content)
+    with pytest.raises(ScanError, match=r"(?s)ended with code 2.*locked\.zip.*password.*Unpack it, or remove it"):
+        scan_home(tmp_path, [NEEDLE])
 
 
 def test_a_value_that_lies_across_two_pieces_of_a_large_file_is_found(

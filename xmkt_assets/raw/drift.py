@@ -20,9 +20,11 @@ after it: the same rows every time, and some of every file.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import accumulate
 from typing import Final, Literal, NamedTuple
 
 from xmkt_assets.contracts import Contract, ContractColumn
@@ -241,13 +243,9 @@ def _compare_mixes(now: _Facts, before: Sequence[_Facts]) -> Iterator[tuple[Kind
 
 
 def _weighted_median(pairs: Iterable[tuple[float, int]]) -> float:
-    ordered = sorted(pairs)
-    half, passed = sum(n for _, n in ordered) / 2, 0
-    for value, n in ordered:
-        passed += n
-        if passed >= half:
-            return value
-    raise ValueError("no values")  # pragma: no cover - callers give some
+    values, weights = zip(*sorted(pairs), strict=True)
+    passed = list(accumulate(weights))
+    return float(values[bisect_left(passed, passed[-1] / 2)])
 
 
 def _said(contract: Contract, column: str, said: str) -> str:

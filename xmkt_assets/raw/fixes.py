@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from xmkt_assets.contracts import Contract
+from xmkt_assets.erasure.suppression import REASON as ERASED
 from xmkt_assets.raw.books import QUARANTINE
 from xmkt_assets.raw.values import HIDDEN
 from xmkt_assets.spreadsheet import spreadsheet_safe, spreadsheet_text
@@ -125,16 +126,17 @@ def write_sheet(session: Session, contract: Contract, path: Path, *, days: Itera
 
 
 def open_rows(session: Session, feed: str | None = None, *, days: Iterable[date] | None = None) -> pl.DataFrame:
-    """Refused rows nobody gave up, oldest first."""
+    """Refused rows that can be mended and nobody gave up, oldest first."""
     if QUARANTINE not in session.tables():
         return pl.DataFrame(schema={**dict.fromkeys(_ABOUT[:7], pl.String), "raw_text": pl.String})
     given_up = f"where {ROW_MARK} not in (select row_mark from {FIXES} where decision = 'given up')"
     rows = session.read(
         f"select feed, partner, dt, source_file, source_row, source_line, reason, raw_text from {QUARANTINE} "
         f"{given_up if FIXES in session.tables() else 'where true'} and source_row is not null "
-        "and not starts_with(reason, 'held back') "
+        "and not starts_with(reason, 'held back') and reason <> $erased "
         "and ($feed is null or feed = $feed) order by dt, partner, feed, source_file, source_row",
         feed=feed,
+        erased=ERASED,
     )
     return rows if days is None else rows.filter(pl.col("dt").is_in(sorted(days)))
 

@@ -37,10 +37,13 @@ class Held(NamedTuple):
 
 
 def days_to_hold(
-    contract: Contract, ledger: pl.DataFrame, drifts: Iterable[Drift], *, given_up: Mapping[str, int]
+    contract: Contract, ledger: pl.DataFrame, drifts: Iterable[Drift], *, no_mistakes: Mapping[str, int]
 ) -> tuple[Held, ...]:
-    """Days to hold back, from one ledger line per file; `given_up` = refused rows per file that people gave up."""
-    left_out = pl.Series("left_out", [given_up.get(name, 0) for name in ledger["source_file"]], dtype=pl.Int64)
+    """Days to hold back, from one ledger line per file.
+
+    `no_mistakes` = refused rows per file that say nothing of its quality: people gave them up, or were erased.
+    """
+    left_out = pl.Series("left_out", [no_mistakes.get(name, 0) for name in ledger["source_file"]], dtype=pl.Int64)
     refused = (pl.col("rows_quarantined") - pl.col("left_out")).sum().alias("refused")
     days = (
         ledger.with_columns(left_out)

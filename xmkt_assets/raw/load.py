@@ -29,7 +29,7 @@ from xmkt_assets.raw.drift import Drift, find_drift, find_refused_columns
 from xmkt_assets.raw.holding import Held, add_held_rows, days_to_hold, hold_back, stage_published
 from xmkt_assets.raw.landing import DropFile, content_hash
 from xmkt_assets.raw.late import LATE, LATE_COLUMNS, LATE_DESCRIPTION, stage_late_rows
-from xmkt_assets.raw.mending import apply_fixes
+from xmkt_assets.raw.mending import apply_fixes, settle
 from xmkt_assets.raw.reading import Problem, Read, create_incoming, has_malformed_lines, number_rows, read_files
 from xmkt_assets.warehouse import Equal, Replace, Session, Written, literal
 
@@ -85,8 +85,9 @@ def load_feed(
         hashing = beside.submit(lambda: {file.name: _hash(file) for file in files})
         outcomes = read_files(session, contract, files)
         hashes = hashing.result()
-    _refuse_erased(session, contract)
-    settled = apply_fixes(session, contract, files)
+    decided = apply_fixes(session, contract, files)
+    erased = _refuse_erased(session, contract)  # after the fixes, so that nobody is mended back in
+    settled = settle(session, decided)
     _pick_rows(session, contract, loaded_at=loaded_at)
     counts = _counts(session, contract)
     lines = [_ledger_line(contract, f, outcomes[f.name], counts.get(f.name, _Counts()), hashes[f.name]) for f in files]
@@ -94,7 +95,8 @@ def load_feed(
     days = sorted({file.dt for file in files})
     drifts = find_drift(session, contract, "new_rows", days, sizes=_sizes(lines))
     found = pl.DataFrame([{**line, **stamp} for line in lines], schema=LEDGER_SCHEMA)
-    held = days_to_hold(contract, found, drifts, given_up=settled.given_up)
+    no_mistakes = {f.name: settled.given_up.get(f.name, 0) + erased.get(f.name, 0) for f in files}
+    held = days_to_hold(contract, found, drifts, no_mistakes=no_mistakes)
     published, kept = stage_published(session, contract, found, held)
     noted = [_add_notes(line, kept=kept, mended=settled.mended) for line in hold_back(lines, held)]
     ledger = pl.DataFrame([{**line, **stamp} for line in noted], schema=LEDGER_SCHEMA)
@@ -132,17 +134,20 @@ def _sizes(lines: Iterable[Mapping[str, Any]]) -> dict[tuple[str, date], int]:
     return {day: rows for day, rows in sizes.items() if rows}
 
 
-def _refuse_erased(session: Session, contract: Contract) -> None:
-    """Refuse the rows of people who were erased, and keep nothing of them."""
+def _refuse_erased(session: Session, contract: Contract) -> dict[str, int]:
+    """Refuse the rows of people who were erased, and keep nothing of them; returns how many per file."""
     if contract.subject_column is None:
-        return
+        return {}
     subject = f"incoming.{contract.subject_column}"
     condition = erased_condition(session, session.home, partner="f.partner", subject=subject)
-    if condition != "false":
-        session.connection.execute(
-            f"update incoming set reason_ = {literal(ERASED)}, raw_text_ = null from drop_files as f "
-            f"where f.file_order_ = incoming.file_order_ and {condition}"
-        )
+    if condition == "false":
+        return {}
+    session.connection.execute(
+        f"update incoming set reason_ = {literal(ERASED)}, raw_text_ = null from drop_files as f "
+        f"where f.file_order_ = incoming.file_order_ and {condition}"
+    )
+    counted = "select source_file, count(*) from numbered where reason_ = $1 group by source_file"
+    return dict(session.connection.execute(counted, [ERASED]).fetchall())
 
 
 def empty_feed(session: Session, contract: Contract) -> None:

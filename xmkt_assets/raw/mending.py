@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
 
@@ -18,6 +18,8 @@ from xmkt_assets.raw.landing import DropFile
 from xmkt_assets.raw.reading import create_incoming, read_files
 from xmkt_assets.warehouse import Session
 
+_DECIDED: Final = {"position_": pl.Int64, "source_file": pl.String, "decision": pl.String, "fixed_text": pl.String}
+
 
 class Settled(NamedTuple):
     """Refused rows that people decided about, per file: `mended` and now accepted, or `given_up`."""
@@ -26,14 +28,23 @@ class Settled(NamedTuple):
     given_up: Mapping[str, int]
 
 
-def apply_fixes(session: Session, contract: Contract, files: Sequence[DropFile]) -> Settled:
-    """Put mended rows into ``incoming``. One that is still refused stays so, with the reason that now holds."""
+def apply_fixes(session: Session, contract: Contract, files: Sequence[DropFile]) -> pl.DataFrame:
+    """Put mended rows into ``incoming``. One that is still refused stays so, with the reason that now holds.
+
+    Returns the decisions that speak of these files, for `settle`.
+    """
     if not session.columns(FIXES):
-        return Settled({}, {})
+        return pl.DataFrame(schema=_DECIDED)
     decided = _decided(session, contract)
     mended = decided.filter(pl.col("decision") == "fixed")
     if mended.height:
         _put(session, contract, _judged(session, contract, mended, {f.name: f for f in files}))
+    return decided
+
+
+def settle(session: Session, decided: pl.DataFrame) -> Settled:
+    """Count what came of decisions, once every row of ``incoming`` has its last judgement."""
+    mended = decided.filter(pl.col("decision") == "fixed")
     accepted = "select source_file, count(*) from numbered where reason_ is null and position_ in "
     accepted += "(select unnest(cast($1 as BIGINT[]))) group by source_file"
     counted = session.connection.execute(accepted, [mended["position_"].to_list()]).fetchall()
