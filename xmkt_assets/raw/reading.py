@@ -1,39 +1,28 @@
 """Reading: the files of one feed become rows of the temporary table ``incoming``, typed and judged, read once.
 
-Here: kinds of files, headers, lines that cannot be split, and the place of a row in its file. What the bytes of a text
-file are is in ``text_files``, what a value must be in ``values``; which rows are kept is in ``load``.
+Here: the one pass over files of one layout, and the place of a row in its file. What kind of file it is, is in
+``layouts``, lines that cannot be split are in ``malformed``, what a value must be in ``values``; which rows are kept is
+in ``load``.
 
 Rows stand in ``incoming`` in the order of the files, so a row's place is its `rowid`: a counter over all rows would
 let one core alone read. What is the same for a whole file (partner, day, name) is kept once, in ``drop_files``.
 """
 
-import csv
-import io
-import re
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 
 from xmkt_assets.contracts import Contract, ContractColumn
-from xmkt_assets.contracts.door import header_hints
-from xmkt_assets.contracts.versions import ContractVersion, VersionColumn, version_for, versions
+from xmkt_assets.contracts.versions import VersionColumn
 from xmkt_assets.raw.landing import DropFile
-from xmkt_assets.raw.text_files import (
-    Malformed,
-    TextLook,
-    line_starts,
-    look_through,
-    opened,
-    readable_copy,
-    records_before,
-)
+from xmkt_assets.raw.layouts import FILE_INDEX, Layout, Problem, Source, look_at, unreadable
+from xmkt_assets.raw.malformed import add_malformed_lines, place_refused_rows
+from xmkt_assets.raw.text_files import Malformed
 from xmkt_assets.raw.values import (
-    HIDDEN,
     Fault,
     faults,
     masked,
@@ -45,30 +34,9 @@ from xmkt_assets.raw.values import (
     typed_value,
     unprintable,
 )
-from xmkt_assets.warehouse import Session, WarehouseError, literal
+from xmkt_assets.warehouse import Session, WarehouseError
 
-DELIMITERS: Final = (",", "\t", ";", "|")
-# No JSON of a machine's making holds this character, so a whole JSON line arrives as one column.
-_NEVER: Final = "E'\\x01'"
-_REJECTS: Final = "store_rejects = true, rejects_table = 'malformed', rejects_scan = 'malformed_scan'"
-# Which of the files of one statement a row came from; a file with a column of this name is read alone.
-_FILE_INDEX: Final = "file_index"
-# Read by a statement of its own: all cores then work on it.
-_LARGE_FILE_BYTES: Final = 16 << 20
-_LONGEST_HEADER: Final = 1 << 20
-_LONGEST_LINE_KEPT: Final = 100_000
-_NESTED: Final = re.compile(r"^(STRUCT|MAP|UNION)\b|\]$")
-_IN_WORDS: Final = {"gb18030": "GB18030 (GBK)", "utf-16": "UTF-16"}
-# What a file of any content can make the readers of this module raise.
-_UNREADABLE: Final = (OSError, EOFError, zlib.error, duckdb.Error, csv.Error, ValueError, LookupError, RecursionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why no row of a file could be read."""
-
-    status: str
-    note: str
+__all__ = ["Problem", "Read", "create_incoming", "has_malformed_lines", "number_rows", "read_files"]
 
 
 class Read(NamedTuple):
@@ -76,46 +44,6 @@ class Read(NamedTuple):
 
     note: str
     contract_version: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How files of one kind and header are read: files that share a layout are read by one statement."""
-
-    kind: str
-    version: ContractVersion
-    columns: tuple[str, ...]  # as they stand in the file; for Parquet with their types, which must not mix
-    present: frozenset[str]  # of the version's columns
-    delimiter: str = ""
-    row_problem: str = "null"  # SQL: reason why the row as a whole cannot be used
-    keeps_lines: bool = True  # False where a line may hold what must not be stored
-    edges: tuple[str, ...] | None = None  # blanks a text can end with; None = any
-    is_printable: bool = False  # True where no control character is in the file
-    alone: int = -1  # number of a file that must be read by a statement of its own
-
-    def relation(self, paths: Sequence[Path]) -> str:
-        """FROM clause that reads the files, every column under its name in the file, with the number of the file."""
-        names = "[" + ", ".join(literal(_exactly(path)) for path in paths) + "]"
-        if self.kind == "parquet":
-            return f"read_parquet({names}, hive_partitioning = false)"
-        if self.kind == "jsonl":
-            return _json_lines(names, sorted(self.present))
-        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.columns)
-        return (
-            f"read_csv({names}, hive_partitioning = false, header = true, auto_detect = false, "
-            f"delim = {literal(self.delimiter)}, quote = '\"', escape = '\"', columns = {{{columns}}}, {_REJECTS})"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """One file as it is read: `path` is the delivered file or its readable copy."""
-
-    file: DropFile
-    order: int
-    path: Path
-    look: TextLook
-    note: str = ""
 
 
 def create_incoming(session: Session, contract: Contract) -> None:
@@ -134,10 +62,10 @@ def create_incoming(session: Session, contract: Contract) -> None:
 def read_files(session: Session, contract: Contract, files: Sequence[DropFile]) -> dict[str, Problem | Read]:
     """Append the rows of all files to ``incoming``. Per file name: what is to be said, or why no row was read."""
     outcomes: dict[str, Problem | Read] = {}
-    groups: dict[_Layout, list[_Source]] = {}
+    groups: dict[Layout, list[Source]] = {}
     with TemporaryDirectory(prefix="xmkt-") as copies:
         for order, file in enumerate(files):
-            found = _guarded_source(session, contract, file, order, copies=Path(copies))
+            found = look_at(session, contract, file, order, copies=Path(copies))
             if isinstance(found, Problem):
                 outcomes[file.name] = found
                 continue
@@ -150,7 +78,7 @@ def read_files(session: Session, contract: Contract, files: Sequence[DropFile]) 
             outcomes.update(_read_group(session, contract, layout, members, bad))
         _place_files(session)
         number_rows(session)
-        _place_refused_rows(session, groups, bad)
+        place_refused_rows(session, groups, bad)
     return outcomes
 
 
@@ -205,222 +133,8 @@ def _place_files(session: Session) -> None:
         )
 
 
-def _exactly(path: Path) -> str:
-    """The path as a pattern that matches only itself: DuckDB reads ``x[1].csv`` as a pattern for ``x1.csv``."""
-    return re.sub(r"([*?\[])", r"[\1]", str(path))
-
-
-# --- what kind of file it is -------------------------------------------------------------------------------------
-
-
-def _guarded_source(
-    session: Session, contract: Contract, file: DropFile, order: int, *, copies: Path
-) -> tuple[_Source, _Layout] | Problem:
-    try:
-        return _source(session, contract, file, order, copies=copies)
-    except _UNREADABLE as error:
-        return _unreadable(file.name, (file.path, copies / str(order)), error)
-
-
-def _source(
-    session: Session, contract: Contract, file: DropFile, order: int, *, copies: Path
-) -> tuple[_Source, _Layout] | Problem:
-    if file.problem is not None:
-        return Problem("unreadable", file.problem)
-    if file.size_bytes == 0:
-        return Problem("empty", "is empty (0 bytes); wanted at least a header. Nothing to load.")
-    if file.name.endswith(".parquet"):
-        source = _Source(file, order, file.path, TextLook())
-        found: tuple[_Layout, str] | Problem = _parquet_layout(session, contract, source)
-    else:
-        source = _text_source(file, order, copies)
-        is_json = file.name.removesuffix(".gz").endswith(".jsonl")
-        found = _json_layout(session, contract, source) if is_json else _csv_layout(contract, source)
-    if isinstance(found, Problem):
-        return found
-    layout, note = found
-    is_ambiguous = _FILE_INDEX in (name.split(" ")[0].lower() for name in layout.columns)
-    if is_ambiguous or file.size_bytes >= _LARGE_FILE_BYTES:
-        layout = replace(layout, alone=order)
-    return replace(source, note=source.note + note), layout
-
-
-def _text_source(file: DropFile, order: int, copies: Path) -> _Source:
-    """The file, or where it is not UTF-8 or mixes kinds of line ends a copy that is and does not."""
-    path, look, note = file.path, look_through(file.path), ""
-    if look.encoding != "utf-8":
-        note = f"was read as {_IN_WORDS[look.encoding]}. "
-        path = readable_copy(path, look, copies / f"{order}.txt")
-        look = look_through(path)
-    if look.has_mixed_line_ends:
-        path = readable_copy(path, look, copies / f"{order}-one-line-end.txt")
-        look = replace(look_through(path), lines=look.lines)
-    if look.fault:
-        note += f"is neither UTF-8 nor GB18030 throughout (first at {look.fault}): such lines are in quarantine. "
-    return _Source(file, order, path, look, note)
-
-
-def _parquet_layout(session: Session, contract: Contract, source: _Source) -> tuple[_Layout, str]:
-    described = session.connection.execute(
-        f"describe from read_parquet({literal(_exactly(source.path))}, hive_partitioning = false)"
-    ).fetchall()
-    layout, note = _layout(contract, source, "parquet", [row[0] for row in described])
-    nested = [name for name, kind, *_ in described if name in layout.present and _NESTED.search(kind)]
-    if nested:
-        problem = literal(f"the file holds nested values in column {', '.join(nested)}; wanted one value per row")
-        layout = replace(layout, row_problem=problem)
-    return replace(layout, columns=tuple(f"{row[0]} {row[1]}" for row in described)), note
-
-
-def _csv_layout(contract: Contract, source: _Source) -> tuple[_Layout, str] | Problem:
-    line = _header_line(source)
-    if isinstance(line, Problem):
-        return line
-    delimiter = _delimiter(contract, line)
-    names = _names(line, delimiter)
-    if twice := sorted({name for name in names if name and names.count(name) > 1}):
-        return Problem(
-            "unreadable", f"names {_shown_names(twice)} twice in its header. Give every column its own name."
-        )
-    layout, note = _layout(contract, source, "csv", names)
-    # Undeclared columns get a name of our making: theirs may be empty, or the same but for upper case.
-    declared = layout.version.then.column_names
-    columns = tuple(name if name in declared else f"undeclared_{i}" for i, name in enumerate(names))
-    is_plain = not source.look.has_odd_characters
-    edges = _edges(source.look, delimiter) if is_plain else None
-    return replace(layout, columns=columns, delimiter=delimiter, edges=edges, is_printable=is_plain), note
-
-
-def _edges(look: TextLook, delimiter: str) -> tuple[str, ...]:
-    """Blanks a text can end with: line ends, and tabs that separate, are part of a text only within quotes."""
-    quoted = ("\n", "\r") if look.has_quotes else ()
-    return (" ", *quoted, *(("\t",) if look.has_tabs and (quoted or delimiter != "\t") else ()))
-
-
-def _header_line(source: _Source) -> str | Problem:
-    with opened(source.path) as handle:
-        first, *rest = re.split(rb"[\r\n]", handle.readline(_LONGEST_HEADER), maxsplit=1)
-        if b"\0" in first:
-            return Problem(
-                "unreadable",
-                "holds NUL bytes in its header: no text, or UTF-16 without a byte order mark. Deliver it in UTF-8.",
-            )
-        line = first.decode("utf-8-sig")
-        if not line.strip():
-            if any(chunk.strip() for chunk in [*rest, *iter(lambda: handle.read(1 << 20), b"")]):
-                said = "begins with an empty line; wanted the header there. Remove the empty line."
-                return Problem("unreadable", said)
-            return Problem("empty", "holds no header line. Nothing to load.")
-    if not rest and len(first) == _LONGEST_HEADER:
-        return Problem(
-            "unreadable", f"has no line end in its first {_LONGEST_HEADER} bytes; wanted a CSV with a header."
-        )
-    return line
-
-
-def _delimiter(contract: Contract, line: str) -> str:
-    """The delimiter that gives most of the names a version of the contract knows; the data are not asked."""
-    known = {name for version in versions(contract) for name in version.then.column_names}
-    return max(DELIMITERS, key=lambda delimiter: len(known.intersection(_names(line, delimiter))))
-
-
-def _names(line: str, delimiter: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader(io.StringIO(line), delimiter=delimiter))]
-
-
-def _layout(contract: Contract, source: _Source, kind: str, header: list[str]) -> tuple[_Layout, str]:
-    """How a file with these columns is read, and what is to be said of its header."""
-    version = version_for(contract, header, dt=source.file.dt, promised=source.file.contract_version)
-    then = version.then
-    present = frozenset(header) & frozenset(then.column_names)
-    missing = [c.name for c in then.columns if c.name not in present]
-    required = [name for name in missing if name in then.required_names]
-    extra = [name for name in header if name not in then.column_names]
-    note, problem = "", "null"
-    if extra:
-        note = f"brings undeclared columns {_shown_names(extra)}, which were not loaded. "
-    if extra and contract.undeclared_columns == "refuse":
-        problem = f"the file brings undeclared columns {_shown_names(extra)}; wanted {', '.join(then.column_names)}"
-        note = f"brings undeclared columns {_shown_names(extra)}: every row is in quarantine. Deliver it without them. "
-    if missing and not required:
-        note += f"lacks the optional columns {', '.join(missing)}, loaded as empty. "
-    if required:
-        problem = f"the file lacks column {', '.join(required)}; wanted {', '.join(then.column_names)}"
-        problem += f"; found {_shown_names(header)}"
-        note += f"lacks the required column {', '.join(required)}: every row is in quarantine. "
-        note += "Deliver it with the column. "
-    note += "".join(f"{hint} " for hint in header_hints(contract, version, header, dt=source.file.dt))
-    problem = literal(problem) if problem != "null" else problem
-    keeps_lines = set(header) <= set(then.column_names) and not any(c.pattern for c in then.columns)
-    return _Layout(kind, version, (), present, row_problem=problem, keeps_lines=keeps_lines), note
-
-
-def _json_layout(session: Session, contract: Contract, source: _Source) -> tuple[_Layout, str]:
-    """Every line is looked at: a field may stand in a single one."""
-    lines = _json_relation(f"[{literal(_exactly(source.path))}]")
-    found = session.connection.execute(
-        f"select distinct unnest(json_keys(line_)) as name from {lines} where is_object_ order by name"
-    ).fetchall()
-    session.connection.execute("drop table if exists malformed; drop table if exists malformed_scan")
-    names = [name for (name,) in found]
-    version = version_for(contract, names, dt=source.file.dt, promised=source.file.contract_version)
-    declared = version.then.column_names
-    layout, note = _layout(contract, source, "jsonl", [*declared, *(n for n in names if n not in declared)])
-    is_plain = not (source.look.has_odd_characters or source.look.has_backslashes)
-    edges = _edges(source.look, ",") if is_plain else None
-    broken = "case when not is_object_ then 'the line is no JSON object; wanted one object per line' end"
-    problem = broken if layout.row_problem == "null" else layout.row_problem
-    layout = replace(layout, version=version, columns=declared, row_problem=problem)
-    return replace(layout, edges=edges, is_printable=is_plain), note
-
-
-def _json_lines(names: str, columns: Sequence[str]) -> str:
-    """Each line is read as text first, so that a line that is no JSON goes to quarantine as it came."""
-    paths = ", ".join(f"'$.{column}'" for column in columns)
-    fields = ", ".join(f"found_[{i}] as {column}" for i, column in enumerate(columns, start=1))
-    found = f"case when is_object_ then json_extract_string(line_, [{paths}]) end"
-    return (
-        f"(select {fields}, line_, is_object_, {_FILE_INDEX} "
-        f"from (select *, {found} as found_ from {_json_relation(names)}))"
-    )
-
-
-def _json_relation(names: str) -> str:
-    return (
-        f"(select line_, {_FILE_INDEX}, case when json_valid(line_) then json_type(line_) = 'OBJECT' else false end "
-        f"as is_object_ from read_csv({names}, hive_partitioning = false, header = false, auto_detect = false, "
-        f"strict_mode = false, delim = {_NEVER}, quote = '', escape = '', columns = {{'line_': 'VARCHAR'}}, "
-        f"{_REJECTS}) where line_ is not null)"
-    )
-
-
-def _shown_names(names: Sequence[str]) -> str:
-    """Column names for people. A file without a header has values there: what looks like a contact is not shown."""
-    shown = [HIDDEN if re.search(r"@|\d{5}", name) else (name or "(no name)")[:60] for name in names[:50]]
-    return ", ".join([*shown, "…"] if len(names) > len(shown) else shown)
-
-
-def _unreadable(name: str, paths: Iterable[Path], error: BaseException) -> Problem:
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    for path in paths:
-        said = said.replace(str(path), name)
-    if isinstance(error, UnicodeDecodeError):
-        if error.encoding.startswith("utf-16"):
-            return Problem("unreadable", "begins like UTF-16 text and is none throughout. Deliver it in UTF-8.")
-        place = f"byte {error.start + 1} of the header"
-        return Problem("unreadable", f"is neither UTF-8 text nor GB18030 ({place}). Deliver it in UTF-8.")
-    if isinstance(error, LookupError):
-        return Problem("unreadable", str(error))
-    if "state machine reached an invalid state" in said:
-        return Problem("unreadable", "mixes kinds of line ends (CR LF, LF, CR). Deliver it with one kind.")
-    return Problem("unreadable", f"cannot be read: {said}. Ask the partner to deliver it again.")
-
-
-# --- rows ----------------------------------------------------------------------------------------------------------
-
-
 def _read_group(
-    session: Session, contract: Contract, layout: _Layout, sources: list[_Source], bad: dict[int, list[Malformed]]
+    session: Session, contract: Contract, layout: Layout, sources: list[Source], bad: dict[int, list[Malformed]]
 ) -> dict[str, Problem | Read]:
     """Read files of one layout at once; where that fails, halve, so that one bad file keeps no other out."""
     try:
@@ -436,16 +150,16 @@ def _read_group(
         session.connection.execute("drop table if exists malformed; drop table if exists malformed_scan")
         if len(sources) == 1:
             file, path = sources[0].file, sources[0].path
-            return {file.name: _unreadable(file.name, (path, file.path), error)}
+            return {file.name: unreadable(file.name, (path, file.path), error)}
         half = len(sources) // 2
         parts = (sources[:half], sources[half:])
         return {k: v for part in parts for k, v in _read_group(session, contract, layout, part, bad).items()}
     if layout.kind != "parquet":
-        bad.update(_add_malformed_lines(session, layout, sources))
+        bad.update(add_malformed_lines(session, layout, sources))
     return {}
 
 
-def _insert_sql(contract: Contract, layout: _Layout, sources: Sequence[_Source]) -> str:
+def _insert_sql(contract: Contract, layout: Layout, sources: Sequence[Source]) -> str:
     """One pass over the files: text in, typed values and the reason of refusal out.
 
     No step may lead rows past one another (a join might), or their places would be lost. Several files are read by one
@@ -471,7 +185,7 @@ def _insert_sql(contract: Contract, layout: _Layout, sources: Sequence[_Source])
     ]
     relation = layout.relation([source.path for source in sources]) + _reading_all(layout)
     if len(sources) > 1:
-        every = "*" if layout.kind == "jsonl" else f"*, {_FILE_INDEX}"
+        every = "*" if layout.kind == "jsonl" else f"*, {FILE_INDEX}"
         in_turn = f"select {every}, row_number() over () as nth_ from {relation}"
         relation = f"(select * exclude (nth_) from ({in_turn}) where nth_ > 0)"
     for step in steps:
@@ -483,10 +197,10 @@ def _per_file(values: Sequence[str]) -> str:
     """SQL of the value that belongs to the row's file."""
     if len(set(values)) == 1:
         return values[0]
-    return f"list_extract([{', '.join(values)}], cast({_FILE_INDEX} as bigint) + 1)"
+    return f"list_extract([{', '.join(values)}], cast({FILE_INDEX} as bigint) + 1)"
 
 
-def _given_text(column: VersionColumn, layout: _Layout) -> str:
+def _given_text(column: VersionColumn, layout: Layout) -> str:
     """SQL of the text as the file has it, trimmed."""
     if column.file_name not in layout.present:
         return "cast(null as varchar)"
@@ -517,7 +231,7 @@ def _is_masked(column: ContractColumn) -> bool:
     return column.holds_free_text and column.logical_type == "string" and column.pattern is None
 
 
-def _reason(contract: Contract, layout: _Layout) -> str:
+def _reason(contract: Contract, layout: Layout) -> str:
     """SQL of why the row is refused, null when all is well. The words are made for the rows that need them."""
     found: list[Fault] = []
     for column in layout.version.columns:
@@ -541,149 +255,17 @@ def _nested(column: VersionColumn) -> Fault:
     )
 
 
-def _reading_all(layout: _Layout) -> str:
+def _reading_all(layout: Layout) -> str:
     """SQL that keeps DuckDB from skipping columns: one that skips any breaks down at a line that is not UTF-8."""
     read = {c.file_name for c in layout.version.columns} & layout.present
     skipped = [name for name in layout.columns if name not in read]
     return f" where strlen(concat({', '.join(skipped)})) >= 0" if layout.kind == "csv" and skipped else ""
 
 
-def _raw_text(columns: Sequence[ContractColumn], layout: _Layout) -> str:
+def _raw_text(columns: Sequence[ContractColumn], layout: Layout) -> str:
     """SQL: the row as it came, its declared columns only."""
     declared = ", ".join(f"'{c.name}': {shown_text(c)}" for c in columns)
     declared = f"cast(to_json({{{declared}}}) as varchar)"
     return (
-        f"case when is_object_ then {declared} else {_kept('line_', layout)} end"
-        if layout.kind == "jsonl"
-        else declared
+        f"case when is_object_ then {declared} else {layout.kept('line_')} end" if layout.kind == "jsonl" else declared
     )
-
-
-def _kept(line: str, layout: _Layout) -> str:
-    if layout.keeps_lines:
-        return masked(f"left({line}, {_LONGEST_LINE_KEPT})")
-    return literal(f"{HIDDEN[:-1]}: the line may hold what must not be stored; see the file)")
-
-
-# --- lines that cannot be split ------------------------------------------------------------------------------------
-
-
-def _add_malformed_lines(session: Session, layout: _Layout, sources: Sequence[_Source]) -> dict[int, list[Malformed]]:
-    """Lines DuckDB could not split into columns, as it came across them. Per file: where they lie.
-
-    An open quote swallows lines up to the next quote: each of them becomes a row of its own, so that the ledger
-    counts what was lost to the load.
-    """
-    session.connection.execute(
-        "create or replace temp table bad_lines as select f.file_order_, m.line, min(m.error_message) as problem, "
-        "min(m.csv_line) as text, min(m.line_byte_position) as start, "
-        "bool_or(m.error_type in ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')) as is_open_quote "
-        "from malformed as m inner join malformed_scan as s on m.scan_id = s.scan_id and m.file_id = s.file_id "
-        "inner join (select unnest(cast($1 as INTEGER[])) as file_order_, unnest(cast($2 as VARCHAR[])) as path) as f "
-        "on s.file_path = f.path group by f.file_order_, m.line",
-        [[source.order for source in sources], [str(source.path) for source in sources]],
-    )
-    session.connection.execute("drop table malformed; drop table malformed_scan")
-    bad: dict[int, list[Malformed]] = {}
-    for order, line, start, length in session.connection.execute(
-        "select file_order_, line, start - 1, strlen(text) from bad_lines order by file_order_, line"
-    ).fetchall():
-        bad.setdefault(order, []).append(Malformed(line, start, length))
-    if bad:
-        _place_bad_lines(session, layout, [s for s in sources if s.order in bad], bad)
-    return bad
-
-
-def _place_bad_lines(
-    session: Session, layout: _Layout, sources: Sequence[_Source], bad: Mapping[int, list[Malformed]]
-) -> None:
-    """Give each bad line its own row, and count them for the rows that follow."""
-    counted = [
-        (source.order, line, count)
-        for source in sources
-        if _has_empty_lines(source.path)
-        for line, count in records_before(_content(source.path), delimiter=layout.delimiter, bad=bad[source.order])
-    ]
-    orders, lines, counts = zip(*counted, strict=True) if counted else ((), (), ())
-    session.connection.execute(
-        "create or replace temp table counted as select unnest(cast($1 as INTEGER[])) as file_order_, "
-        "unnest(cast($2 as BIGINT[])) as line, unnest(cast($3 as BIGINT[])) as records_before",
-        [list(orders), list(lines), list(counts)],
-    )
-    session.connection.execute(
-        _placed_lines(has_header=layout.kind == "csv")
-        + "; insert into incoming by name select file_order_, first_row + i - 1 as malformed_row_, "
-        "'malformed line: ' || case when i = 1 then problem else 'swallowed by the open quote of row ' || first_row "
-        f"end as reason_, {_kept('lines[i]', layout)} as raw_text_ "
-        "from (select *, unnest(range(1, len(lines) + 1)) as i from placed_lines); "
-        "insert into malformed_before select file_order_, records_before, max(first_row + len(lines) - 1) - "
-        "records_before from placed_lines group by file_order_, records_before"
-    )
-
-
-def _placed_lines(*, has_header: bool) -> str:
-    """SQL: table ``placed_lines``, bad lines with the well-formed records before them and their own first row.
-
-    DuckDB numbers a bad line among all records, the empty lines included; where there are such, ``counted`` knows.
-    """
-    earlier = "(partition by file_order_ order by line rows between unbounded preceding and 1 preceding)"
-    return (
-        "create or replace temp table placed_lines as with known as (select b.*, coalesce(c.records_before, b.line - "
-        f"{int(has_header)} - row_number() over (partition by b.file_order_ order by b.line)) as records_before, "
-        "case when is_open_quote then list_filter(string_split_regex(text, '[\\r\\n]+'), lambda x: x <> '') "
-        "else [trim(text, chr(10) || chr(13))] end as lines from bad_lines as b "
-        "left join counted as c on b.file_order_ = c.file_order_ and b.line = c.line) "
-        f"select *, records_before + 1 + cast(coalesce(sum(len(lines)) over {earlier}, 0) as bigint) as first_row "
-        "from known"
-    )
-
-
-def _has_empty_lines(path: Path) -> bool:
-    with opened(path) as lines:
-        return any(not line.strip(b"\r\n") or b"\r\r" in line for line in lines)
-
-
-def _content(path: Path) -> bytes:
-    with opened(path) as handle:
-        return handle.read()
-
-
-# --- physical lines --------------------------------------------------------------------------------------------------
-
-
-def _place_refused_rows(
-    session: Session, groups: Mapping[_Layout, Sequence[_Source]], bad: Mapping[int, list[Malformed]]
-) -> None:
-    """Fill ``row_lines``: the physical line in which each refused row of a text file begins, for people to find it.
-
-    Where a file has one line for each row, a row's line follows from its number; else the file is walked once.
-    """
-    found = session.connection.execute(
-        "select file_order_, count(*), count(reason_) from incoming group by file_order_"
-    ).fetchall()
-    records = {order: count for order, count, refused in found if refused}
-    for layout, sources in groups.items():
-        for source in sources:
-            if layout.kind == "parquet" or source.order not in records:
-                continue
-            refused = f"from numbered where reason_ is not null and file_order_ = {source.order}"
-            header = int(layout.kind == "csv")
-            if source.look.lines == records[source.order] + header:
-                session.connection.execute(
-                    f"insert into row_lines select file_order_, source_row, source_row + {header} {refused}"
-                )
-                continue
-            rows = {row for (row,) in session.connection.execute(f"select source_row {refused}").fetchall()}
-            lines = _lines_of(rows, source, layout, bad.get(source.order, []))
-            session.connection.execute(
-                f"insert into row_lines select {source.order}, unnest(cast($1 as BIGINT[])), "
-                "unnest(cast($2 as BIGINT[]))",
-                [list(lines), list(lines.values())],
-            )
-
-
-def _lines_of(rows: set[int], source: _Source, layout: _Layout, bad: Sequence[Malformed]) -> dict[int, int]:
-    """Row → physical line."""
-    starts = line_starts(_content(source.path), delimiter=layout.delimiter, bad=bad)
-    last = max(rows)
-    return {row: line for row, line in zip(range(1, last + 1), starts, strict=False) if row in rows}
