@@ -12,6 +12,7 @@ The flow, one word a stage: raw → staging → segments → recommenders → ca
 - ``automation``    jobs, schedules, sensors
 - ``warehouse``     the DuckLake: sessions, transactions, snapshots; ``published`` the native file for analysts
 - ``sql_models``    ``dbt_like_sql/`` read as models; ``sql_assets`` the same as assets and checks
+- ``sql_check``     every mistake in them, told before anything runs; ``known_tables`` what else they may read
 - ``tracking``      MLflow runs, versions, the champion alias
 - ``simulate``      two partner firms with a known truth; ``adapters`` real public data through the same door
 - ``resources``     what assets are handed; the only reader of the environment

@@ -43,9 +43,13 @@ class _Progress:
         if event.event_type == dg.DagsterEventType.STEP_START:
             self.started[event.step_key] = time.monotonic()
         elif event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION:
-            count = event.materialization.metadata.get("dagster/row_count")
-            if count is not None and event.asset_key is not None:
-                self.rows[".".join(event.asset_key.path)] = int(str(count.value))
+            metadata = event.materialization.metadata
+            whole, of_day = metadata.get("dagster/row_count"), metadata.get("dagster/partition_row_count")
+            if event.asset_key is not None and whole is not None:
+                self.rows[".".join(event.asset_key.path)] = int(str(whole.value))
+            elif event.asset_key is not None and of_day is not None:  # one event per day of a range
+                table = ".".join(event.asset_key.path)
+                self.rows[table] = self.rows.get(table, 0) + int(str(of_day.value))
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self._finished(event.step_key, "")
         elif event.event_type == dg.DagsterEventType.STEP_FAILURE:

@@ -70,7 +70,7 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     from xmkt_assets.definitions import build_defs
     from xmkt_assets.partitions import CAMPAIGNS_NAME
     from xmkt_assets.report import print_summary
-    from xmkt_assets.resources import Warehouse
+    from xmkt_assets.resources import settings, warehouse_of
 
     print(
         f"▶ Simulating two partner firms: {people:,} people, {days} days from {when.first} (SIMULATED data)", flush=True
@@ -80,7 +80,7 @@ def _play(home: Path, when: Calendar, *, people: int, days: int, seed: int) -> N
     print(f"  {history.files:,} files, {history.rows:,} rows in {_shown(home / 'landing')}")
     _write_plan(home, when)
 
-    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), Warehouse(home=str(home))
+    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), warehouse_of(settings())
     run_job(defs, instance, LOAD, says=f"Loading {when.first} … {when.as_of}", days=(when.first, when.as_of))
     run_job(defs, instance, RETRAIN, says=f"Profiles and models as of {when.as_of}", partition=when.as_of.isoformat())
     planned = plan_tags(CAMPAIGN, content_mark(home / "campaigns" / f"{CAMPAIGN}.yaml"))
@@ -110,7 +110,7 @@ def _erase_somebody(home: Path, listed: "pl.DataFrame", *, asked_on: date) -> No
     from xmkt_assets.console import print_table
     from xmkt_assets.erasure.receipts import FOLDER, verify_receipt
     from xmkt_assets.erasure.requests import Account, write_request
-    from xmkt_assets.resources import Warehouse
+    from xmkt_assets.resources import settings, warehouse_of
 
     known_to_both = listed.drop_nulls(["user_id", "customer_id"]).sort("person_id")
     account = Account("insurer", str(known_to_both["customer_id"][0]))
@@ -118,7 +118,7 @@ def _erase_somebody(home: Path, listed: "pl.DataFrame", *, asked_on: date) -> No
     if not run_erasure(home, retrain=False):
         sys.exit("The erasure failed; see above.")
     receipt = home / FOLDER / f"{request.request_id}.json"
-    removed = Warehouse(home=str(home)).read(
+    removed = warehouse_of(settings()).read(
         "select table_name, rows_of_person_before, rows_of_person_after from staging.erasures "
         "where request_id = $id and table_name <> 'all' order by table_name",
         id=request.request_id,

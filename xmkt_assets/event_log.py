@@ -1,34 +1,46 @@
 """Dagster's SQLite event log, with batches written as batches and connections kept open.
 
-A range of days makes two Dagster events per asset and day. The stock SQLite log opens a new engine for two databases
-and commits twice for every one of them (its `store_event_batch` is a loop), so a year of days spends more time on
-bookkeeping than on data. Here a batch is one transaction per database, and the engines of the newest databases stay
-open. Everything else is the stock class; ``dagster.yaml`` names this one, and `DAGSTER_EVENT_BATCH_SIZE` (set by
+A range of days makes two Dagster events per asset and day, and every promise of a table two more. The stock SQLite log
+opens a new engine for two databases and commits two or three times for every one of them (its `store_event_batch` is a
+loop), so a year of days spends more time on bookkeeping than on data. Here a batch of such events, or one alone, is one
+transaction per database, the engines of the newest databases stay open, and a commit is not waited for until it is on
+the disk: a process that is killed loses nothing, a machine that loses power may lose the last events of its log, never
+the log (SQLite's WAL with ``synchronous = normal``).
+
+Everything else is the stock class; ``dagster.yaml`` names this one, and `DAGSTER_EVENT_BATCH_SIZE` (set by
 ``resources.prepare_home``) turns batches on. ``make bench`` compares the two.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from dagster._core.events import ASSET_EVENTS
+from dagster import AssetKey, AssetRecordsFilter, EventRecordsResult
+from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlalchemy_compat import db_result
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.event import listen
 
 OPEN_DATABASES: Final = 8  # the index and the newest runs; a page that looks through old runs must not hold them all
 BUSY_SECONDS: Final = 20
+MIRRORED: Final = ASSET_EVENTS | ASSET_CHECK_EVENTS  # events that stand in the index of all runs, too
 
 
 class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
-    """The stock SQLite event log; a batch of asset events of one run costs two commits in all."""
+    """The stock SQLite event log; events of assets and their checks cost two commits, many at once as one alone."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._tables: set[str] = set()
+        self._of_thread = threading.local()  # its open transaction on the index, where it has one
+        self._stored = 0  # asset events that this process stored
+        self._newest: dict[str, tuple[object, EventRecordsResult]] = {}  # question → state of the index, answer
         super().__init__(base_dir, inst_data)
 
     @classmethod
@@ -39,6 +51,10 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
+        held: Connection | None = getattr(self._of_thread, "index", None)
+        if held is not None and shard == INDEX_SHARD_NAME:
+            yield held  # what the stock class writes to the index meanwhile belongs to the same transaction
+            return
         with self._db_lock:
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
@@ -51,6 +67,7 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         if shard not in self._engines:
             url = self.conn_string_for_shard(shard)
             self._engines[shard] = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+            listen(self._engines[shard], "connect", _do_not_wait_for_the_disk)
             if len(self._engines) > OPEN_DATABASES:
                 self._engines.popitem(last=False)[1].dispose()
         self._engines.move_to_end(shard)
@@ -73,30 +90,87 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
             self._tables.add(table_name)
         return table_name in self._tables
 
+    def fetch_materializations(
+        self,
+        records_filter: AssetKey | AssetRecordsFilter,
+        limit: int,
+        cursor: str | None = None,
+        ascending: bool = False,
+    ) -> EventRecordsResult:
+        """As the stock log says it. For every check of a table Dagster asks twice for the newest materialisation: it is
+        read again only when an asset event was stored here meanwhile, or anything by another process."""
+        if limit != 1:
+            return super().fetch_materializations(records_filter, limit, cursor, ascending)
+        question, state = f"{records_filter} {cursor} {ascending}", self._state_of_index()
+        before, answer = self._newest.get(question, (None, None))
+        if answer is None or before != state:
+            answer = super().fetch_materializations(records_filter, limit, cursor, ascending)
+            self._newest = {question: (state, answer)}
+        return answer
+
+    def _state_of_index(self) -> object:
+        """What is another after every asset event stored here, and every commit of another connection."""
+        stored = self._stored
+        with self.index_connection() as connection:
+            driver = connection.connection.dbapi_connection  # the version counts what others than it have committed
+            return stored, driver, connection.exec_driver_sql("pragma data_version").scalar()
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """Store one event; one that also stands in the index costs one commit there."""
+        if event.is_dagster_event and event.dagster_event_type in MIRRORED:
+            self._store_mirrored([event])
+        else:
+            super().store_event(event)
+
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store `events`; other than asset events of a single run they are stored one by one."""
-        if len({e.run_id for e in events}) != 1 or any(e.dagster_event_type not in ASSET_EVENTS for e in events):
+        """Store `events`; other than events of assets and checks of a single run they are stored one by one."""
+        if len({e.run_id for e in events}) != 1 or any(e.dagster_event_type not in MIRRORED for e in events):
             super().store_event_batch(events)
-            return
+        else:
+            self._store_mirrored(events)
+
+    def _store_mirrored(self, events: Sequence[EventLogEntry]) -> None:
+        """Events of one run: in one transaction of its own database, in one of the index."""
         statements = [self.prepare_insert_event(event) for event in events]
         with self.run_connection(events[0].run_id) as connection:
             for statement in statements:
                 connection.execute(statement)
-        with self.index_transaction() as connection:
+        with self._whole_index_transaction() as connection:
             ids = []
             for statement in statements:
                 with db_result(connection, statement) as result:
                     ids.append(result.inserted_primary_key[0])
-            self._store_asset_event_tags(connection, events, ids)
-            for event, event_id in self._newest_per_asset(events, ids):
+            of_assets = [(e, i) for e, i in zip(events, ids, strict=True) if e.dagster_event_type in ASSET_EVENTS]
+            if of_assets:
+                self._store_asset_event_tags(connection, [e for e, _ in of_assets], [i for _, i in of_assets])
+            for event, event_id in self._newest_per_asset(of_assets):
                 self._store_asset_event(connection, event, event_id)
+            for event, event_id in zip(events, ids, strict=True):
+                if event.dagster_event_type in ASSET_CHECK_EVENTS:
+                    self.store_asset_check_event(event, event_id)
+        self._stored += len(of_assets)
+
+    @contextmanager
+    def _whole_index_transaction(self) -> Iterator[Connection]:
+        """One transaction on the index, whatever the stock class writes to it within the block."""
+        with self.index_connection() as connection:
+            self._of_thread.index = connection
+            try:
+                yield connection
+            finally:
+                self._of_thread.index = None
 
     @staticmethod
-    def _newest_per_asset(events: Sequence[EventLogEntry], ids: Sequence[int]) -> list[tuple[EventLogEntry, int]]:
+    def _newest_per_asset(events: Sequence[tuple[EventLogEntry, int]]) -> list[tuple[EventLogEntry, int]]:
         """The last event of each asset and kind: the row an asset keeps is overwritten by every later one."""
         last: dict[object, tuple[EventLogEntry, int]] = {}
-        for event, event_id in zip(events, ids, strict=True):
+        for event, event_id in events:
             key = event.dagster_event.asset_key if event.dagster_event else None
             last.pop((key, event.dagster_event_type), None)  # so that the order stays that of the last events
             last[key, event.dagster_event_type] = (event, event_id)
         return list(last.values())
+
+
+def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+    """For every new connection: a commit is on the disk with the next checkpoint."""
+    connection.execute("pragma synchronous = normal")

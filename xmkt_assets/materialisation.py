@@ -5,14 +5,18 @@ Shared by the SQL assets and the Python assets, so that every table shows the sa
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 import polars as pl
 
+from xmkt_assets.known_tables import known_tables
+from xmkt_assets.showing import sample_columns
 from xmkt_assets.warehouse import Written
+
+SAMPLE_ROWS: Final = 5
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,25 +31,42 @@ def materialised(
     columns: Mapping[str, str] | None = None,
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Result of an asset that wrote `rows`; `metadata` adds what is special to it, `columns` what each column means."""
-    schema = [dg.TableColumn(name, str(kind), (columns or {}).get(name)) for name, kind in rows.schema.items()]
+    types = known_tables().get(written.table, {})
+    schema = [
+        dg.TableColumn(name, types.get(name, str(kind)), (columns or {}).get(name))
+        for name, kind in rows.schema.items()
+    ]
+    shown = sample_columns(written.table, rows.columns)
     return dg.MaterializeResult(
         metadata={
             **written_metadata(written, read_snapshot_id=read_snapshot_id),
             **column_schema(schema),
+            **sample(written.table, rows.select(shown) if shown else None),
             **(metadata or {}),
         },
         data_version=dg.DataVersion(f"snapshot-{written.snapshot_id}"),
     )
 
 
-def written_metadata(written: Written, *, read_snapshot_id: int) -> dict[str, Any]:
-    """Table name, row count, and the lake snapshots read and written (`at (version => n)` reads them again)."""
+def written_metadata(written: Written, *, read_snapshot_id: int, days: int = 1) -> dict[str, Any]:
+    """Table name, row count, the lake snapshots read and written, and the statement that reads these rows again.
+
+    Of several `days` there is no one count: `add_day_counts` gives each day its own.
+    """
     return {
         "dagster/table_name": written.table,
-        "dagster/row_count": written.row_count,
+        **({"dagster/row_count": written.row_count} if days <= 1 else {}),
         "snapshot_read": read_snapshot_id,
         "snapshot_written": written.snapshot_id,
+        "read_again": dg.MetadataValue.md(f"`select * from {written.table} at (version => {written.snapshot_id})`"),
     }
+
+
+def sample(table: str, rows: pl.DataFrame | None) -> dict[str, Any]:
+    """A few rows without personal columns; None = the table shows none."""
+    if rows is None:
+        return {"sample": f"none: {table} is made of sensitive data, or every column of it is personal"}
+    return {"sample": markdown_table(rows.head(SAMPLE_ROWS))}
 
 
 def column_schema(columns: Iterable[dg.TableColumn]) -> dict[str, Any]:
@@ -66,6 +87,11 @@ def markdown_table(rows: pl.DataFrame, *, limit: int = 30) -> dg.MarkdownMetadat
     if rows.height > limit:
         lines.append(f"\n… and {rows.height - limit} more rows")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def rows_table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
+    """A few rows as a table in the UI."""
+    return markdown_table(pl.DataFrame(list(rows), strict=False))
 
 
 def picture(figure: "Figure", *, title: str) -> dg.MarkdownMetadataValue:

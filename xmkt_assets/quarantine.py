@@ -16,13 +16,13 @@ import polars as pl
 
 from xmkt_assets.contracts import contracts
 from xmkt_assets.raw.fixes import FIXES, FixError, judge_sheet, open_rows, sheets_folder, write_sheet
-from xmkt_assets.resources import Warehouse, prepare_home, settings
+from xmkt_assets.resources import Warehouse, prepare_home, settings, warehouse_of
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the commands. Returns the exit code."""
     options = _options(arguments)
-    warehouse = Warehouse(home=str(settings().home))
+    warehouse = warehouse_of(settings())
     if options.command == "export":
         return _export(warehouse, options.feed, options.sheet, days=options.day)
     if options.command == "replay":

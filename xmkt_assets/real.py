@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from xmkt_assets.demo import clear_home, mark_home
-from xmkt_assets.resources import Warehouse, prepare_home, settings
+from xmkt_assets.resources import Warehouse, prepare_home, settings, warehouse_of
 
 FIRST, LAST = date(2018, 10, 1), date(2020, 9, 30)
 # The publisher's test set begins with its first event on 2020-07-22 14:51:55; the last training event is 14:37:39.
@@ -77,7 +77,7 @@ def _play(home: Path, data: Path) -> None:
         for note in summary.notes:
             print(f"    {note}")
     (home / "campaigns" / f"{CAMPAIGN}.yaml").write_text(PLAN_TEXT, encoding="utf-8")
-    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), Warehouse(home=str(home))
+    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), warehouse_of(settings())
     run_job(defs, instance, LOAD, says=f"Loading {FIRST} … {LAST}", days=(FIRST, LAST))
     split = {"recommenders__product_leaderboard": {"config": {"split_at": BRUUN_SPLIT}}}
     run_job(defs, instance, RETRAIN, says=f"Profiles and models as of {LAST}", partition=LAST.isoformat(), config=split)

@@ -6,6 +6,7 @@ MLflow logic in ``tracking``; nothing here computes.
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +21,10 @@ import polars as pl
 import yaml
 
 from xmkt_assets.contracts import contracts
+from xmkt_assets.lake_address import CREDENTIALS, LakeAddress
+from xmkt_assets.locks import LOCK_WAIT_SECONDS
+from xmkt_assets.machine import share_of, this_machine
+from xmkt_assets.publishing import audit_of
 from xmkt_assets.raw.completeness import NO_RULES, Rules
 from xmkt_assets.raw.landing import DropFile, Inventory, take_inventory
 from xmkt_assets.raw.lending import lent
@@ -30,6 +35,9 @@ from xmkt_assets.warehouse import Lake, Session, Written
 SETTINGS_FILE: Final = "settings.yaml"
 LANDING_FILE: Final = "landing.yaml"
 LANDING_SETTINGS: Final = ("options", "wait_for_success", "grace_seconds")
+LAKE_FILE: Final = "lake.yaml"
+LAKE_SETTINGS: Final = ("catalog", "data", "options")
+MAX_RUNS: Final = 2
 REPOSITORY: Final = Path(__file__).parent.parent
 SQL_FOLDER: Final = REPOSITORY / "dbt_like_sql"
 
@@ -43,10 +51,24 @@ class Settings:
 
     home: Path
     start_on: date
-    threads: int | None
-    memory_limit: str | None
+    threads: int
+    memory_limit: str
     settle_seconds: float
     landing: str
+    catalog: str  # of the lake; empty: SQLite in the home
+    lake_data: str  # empty: a folder in the home
+    lock_wait_seconds: float
+    max_runs: int
+
+    @property
+    def duckdb(self) -> dict[str, str]:
+        """What one DuckDB instance may use of the machine, as DuckDB's own settings."""
+        return {"threads": str(self.threads), "memory_limit": self.memory_limit}
+
+    @property
+    def lake(self) -> LakeAddress:
+        """Where the lake lies, with the credentials that open it."""
+        return lake_address(self.home, catalog=self.catalog, data=self.lake_data)
 
     @property
     def campaigns(self) -> Path:
@@ -63,15 +85,78 @@ def settings() -> Settings:
     path = home / SETTINGS_FILE
     saved = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
     start_on = os.environ.get("XMKT_START_ON") or saved.get("start_on") or "2026-07-01"
-    threads = os.environ.get("XMKT_THREADS")
+    of_lake = _lake_file(home)
+    catalog = os.environ.get("XMKT_CATALOG") or str(of_lake.get("catalog") or "")
+    lake_data = os.environ.get("XMKT_LAKE_DATA") or str(of_lake.get("data") or "")
+    LakeAddress(home, catalog, lake_data)  # refuses an address that holds a password before anybody shows it
+    max_runs = int(_number("XMKT_MAX_RUNS", MAX_RUNS, least=1))
+    share = share_of(this_machine(), max_runs=max_runs)
     return Settings(
         home=home,
         start_on=date.fromisoformat(str(start_on)),
-        threads=int(threads) if threads else None,
-        memory_limit=os.environ.get("XMKT_MEMORY_LIMIT"),
-        settle_seconds=float(os.environ.get("XMKT_SETTLE_SECONDS", "5")),
+        threads=int(_number("XMKT_THREADS", share.threads, least=1)),
+        memory_limit=_memory_limit() or share.memory_limit,
+        settle_seconds=_number("XMKT_SETTLE_SECONDS", 5.0),
         landing=_landing(home),
+        catalog=catalog,
+        lake_data=lake_data,
+        lock_wait_seconds=_number("XMKT_LOCK_WAIT_SECONDS", LOCK_WAIT_SECONDS),
+        max_runs=max_runs,
     )
+
+
+def _number(name: str, default: float, *, least: float = 0) -> float:
+    """A number from the environment; whole where the default is."""
+    said = os.environ.get(name, "").strip()
+    try:
+        found = type(default)(said) if said else default
+    except ValueError:
+        found = float("nan")
+    if not least <= found < float("inf"):
+        kind = "whole number" if isinstance(default, int) else "number"
+        raise ValueError(f"{name} is {said!r}; wanted a {kind} of at least {least}. Correct it, or unset it.")
+    return found
+
+
+def _memory_limit() -> str:
+    said = os.environ.get("XMKT_MEMORY_LIMIT", "").strip()
+    if said and not re.fullmatch(r"[1-9]\d*(\.\d+)?\s*[KMGT]i?B", said, re.IGNORECASE):
+        raise ValueError(f"XMKT_MEMORY_LIMIT is {said!r}; wanted for example 4GiB or 800MB. Correct it, or unset it.")
+    return said
+
+
+def lake_address(home: Path, *, catalog: str, data: str) -> LakeAddress:
+    """An address with its credentials: ``lake.yaml`` of the home, then the environment, then AWS's own variables.
+
+    They are read at each use and held by nothing that Dagster shows.
+    """
+    options = {**_lake_file(home).get("options", {}), **_json_object("XMKT_LAKE_OPTIONS", '{"password": ".."}')}
+    if data and "key_id" not in options:
+        named = {
+            "key_id": ("AWS_ACCESS_KEY_ID",),
+            "secret": ("AWS_SECRET_ACCESS_KEY",),
+            "session_token": ("AWS_SESSION_TOKEN",),
+            "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+            "endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        }
+        told = {k: next((v for n in names if (v := os.environ.get(n))), None) for k, names in named.items()}
+        options = {**{k: v for k, v in told.items() if v}, **options}
+    return LakeAddress.told(home, catalog=catalog, data=data, options=options)
+
+
+def _lake_file(home: Path) -> dict[str, Any]:
+    """What ``lake.yaml`` of a home says; refused where it holds credentials that others of this machine can read."""
+    path = home / LAKE_FILE
+    if not path.exists():
+        return {}
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    options = (found.get("options") or {}) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or set(found) - set(LAKE_SETTINGS) or not isinstance(options, dict):
+        wrong = ", ".join(sorted(map(str, found))) if isinstance(found, dict) else "no settings"
+        raise ValueError(f"{path} holds {wrong}; wanted only {', '.join(LAKE_SETTINGS)}. Correct the file.")
+    if set(options) & set(CREDENTIALS) and path.stat().st_mode & 0o077:
+        raise ValueError(f"{path} holds credentials and can be read by others. Run: chmod 600 {path}")
+    return {**found, "options": options}
 
 
 def _landing(home: Path) -> str:
@@ -80,16 +165,14 @@ def _landing(home: Path) -> str:
     return address if "://" in address else str(Path(address).resolve())
 
 
-def _landing_options() -> dict[str, Any]:
-    """fsspec storage options from the environment; an error does not repeat them: they hold credentials."""
+def _json_object(name: str, example: str) -> dict[str, Any]:
+    """Options from an environment variable; an error does not repeat them: they hold credentials."""
     try:
-        found = json.loads(os.environ.get("XMKT_LANDING_OPTIONS") or "{}")
+        found = json.loads(os.environ.get(name) or "{}")
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError(
-            'XMKT_LANDING_OPTIONS is no JSON object; wanted for example {"endpoint_url": ".."}. Set it so.'
-        )
+        raise ValueError(f"{name} is no JSON object; wanted for example {example}. Set it so.")
     return found
 
 
@@ -99,7 +182,9 @@ def prepare_home(home: Path, *, start_on: date | None = None) -> Path:
     for folder in (home / "landing", home / "campaigns", dagster_home):
         folder.mkdir(parents=True, exist_ok=True)
     template = (Path(__file__).parent / "dagster.yaml").read_text(encoding="utf-8")
-    (dagster_home / "dagster.yaml").write_text(template.replace("{dagster_home}", str(dagster_home)), encoding="utf-8")
+    max_runs = str(int(_number("XMKT_MAX_RUNS", MAX_RUNS, least=1)))
+    filled = template.replace("{dagster_home}", str(dagster_home)).replace("{max_runs}", max_runs)
+    (dagster_home / "dagster.yaml").write_text(filled, encoding="utf-8")
     if start_on is not None:
         text = yaml.safe_dump({"start_on": start_on.isoformat()})
         (home / SETTINGS_FILE).write_text(text, encoding="utf-8")
@@ -112,15 +197,30 @@ def prepare_home(home: Path, *, start_on: date | None = None) -> Path:
 
 
 class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The DuckLake under ``home``: read with SQL, replace a table or a slice of it in one transaction."""
+    """The DuckLake of a home: read with SQL, replace a table or a slice of it in one transaction.
+
+    Dagster shows this configuration, so it says where the lake lies (`catalog` and `lake_data`; empty: in the home) and
+    nothing of what opens it: `lake_address` finds the credentials at each use.
+    """
 
     home: str
     threads: int | None = None
     memory_limit: str | None = None
+    catalog: str = ""
+    lake_data: str = ""
+    lock_wait_seconds: float = LOCK_WAIT_SECONDS
+
+    checks_folder: str = str(SQL_FOLDER)  # whose zero-row checks guard what an asset step commits
 
     @property
     def lake(self) -> Lake:
-        return Lake(Path(self.home), threads=self.threads, memory_limit=self.memory_limit)
+        return Lake(
+            lake_address(Path(self.home), catalog=self.catalog, data=self.lake_data),
+            threads=self.threads,
+            memory_limit=self.memory_limit,
+            lock_wait_seconds=self.lock_wait_seconds,
+            before_commit=audit_of(Path(self.checks_folder)),
+        )
 
     def session(self) -> AbstractContextManager[Session]:
         return self.lake.session()
@@ -158,7 +258,7 @@ class PartnerDrops(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def store(self) -> Store:
-        options = {**self._said.get("options", {}), **_landing_options()}
+        options = {**self._said.get("options", {}), **_json_object("XMKT_LANDING_OPTIONS", '{"endpoint_url": ".."}')}
         return open_store(self.landing, spool=Path(self.home) / "spool" if self.home else None, options=options)
 
     def inventory(self, *, only_feed: str | None = None) -> Inventory:
@@ -215,11 +315,23 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
         return self._tracker.ui_url(run_id, experiment)
 
 
+def warehouse_of(found: Settings) -> Warehouse:
+    """The lake that settings name, with this run's share of the machine."""
+    return Warehouse(
+        home=str(found.home),
+        threads=found.threads,
+        memory_limit=found.memory_limit,
+        catalog=found.catalog,
+        lake_data=found.lake_data,
+        lock_wait_seconds=found.lock_wait_seconds,
+    )
+
+
 def resources() -> dict[str, object]:
     """The resources every asset is handed, from `settings`."""
     found = settings()
     return {
-        "warehouse": Warehouse(home=str(found.home), threads=found.threads, memory_limit=found.memory_limit),
+        "warehouse": warehouse_of(found),
         "drops": PartnerDrops(landing=found.landing, settle_seconds=found.settle_seconds, home=str(found.home)),
         "tracking": Tracking(home=str(found.home)),
     }

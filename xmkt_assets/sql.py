@@ -6,96 +6,150 @@ The shell attaches read-only: it cannot change anything and never makes a run wa
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
-from xmkt_assets.resources import SQL_FOLDER, settings
-from xmkt_assets.sql_models import SqlModelError, load_checks, load_models, refuse_unknown_reads
-from xmkt_assets.warehouse import attach_sql
+if TYPE_CHECKING:
+    from xmkt_assets.lake_address import LakeAddress
 
 HELP = """Statements end with ; — also:
   .tables         tables and views      .columns schema.table   columns with their meaning
   .snapshots      the newest snapshots  .quit                   leave (or Ctrl-D)
-Time travel:      select … from staging.courses at (version => 12);
+  .at 42          everything as of a snapshot, a time (2026-07-03T12:00, UTC) or a day (its end); .at now goes back
+  .diff schema.table 12 40              rows added, removed, changed; .diff schema.table 12 = from 12 to now
+Time travel of one table:  select … from staging.courses at (version => 12);
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one statement, a script from a pipe, or the shell."""
     options = _options(arguments)
-    if options.check:
-        return check(SQL_FOLDER)
-    root = settings().home / "lake"
+    if options.check:  # knows no Dagster, so that it answers at once
+        from xmkt_assets.sql_check import check
+        from xmkt_assets.sql_models import SQL_FOLDER
+
+        return check(SQL_FOLDER, graph=options.graph)
+    from xmkt_assets.resources import settings
+    from xmkt_assets.warehouse import attach_sql
+
     if options.attach:
-        print(*(f"{statement};" for statement in attach_sql(root, read_only=True)), sep="\n")
+        print(*(f"{statement};" for statement in attach_sql(settings().lake, read_only=True)), sep="\n")
         return 0
-    if not (root / "catalog.sqlite").exists():
-        sys.stderr.write(f"There is no lake in {root.parent} yet. Run `make demo`, or set XMKT_HOME to a home.\n")
+    connection = _open()
+    if connection is None:
         return 1
-    connection = open_lake(root)
+    return 0 if _serve(Shell(connection, settings().lake), options) else 1
+
+
+def _serve(shell: "Shell", options: argparse.Namespace) -> bool:
+    """Whether everything that was asked could be done."""
+    if options.at and not shell.run(f".at {options.at}"):
+        return False
     if options.statement:
-        return 0 if _run(connection, options.statement) else 1
+        return shell.run(options.statement)
     if not sys.stdin.isatty():
-        return 0 if _run_all(connection, _statements(sys.stdin)) else 1
-    _shell(connection)
-    return 0
+        return shell.run_all(_statements(sys.stdin))
+    shell.converse()
+    return True
 
 
-def open_lake(root: Path) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to the lake."""
-    connection = duckdb.connect()
-    for statement in attach_sql(root, read_only=True):
-        connection.execute(statement)
-    return connection
+def _open() -> duckdb.DuckDBPyConnection | None:
+    """A read-only connection to the lake; None, with a word why, where there is no way in."""
+    from xmkt_assets.resources import settings
+    from xmkt_assets.warehouse import WarehouseError, connect
 
-
-def check(folder: Path) -> int:
-    """Print every model in the order it can be built, with kind, grain and reads; complain of the first mistake."""
-    from xmkt_assets.contracts import contracts
-
+    found = settings()
+    lake = found.lake
+    if not lake.exists():
+        sys.stderr.write(f"There is no lake in {lake.home} yet. Run `make demo`, or set XMKT_HOME to a home.\n")
+        return None
     try:
-        models = load_models(folder)
-        python_made = {
-            t for m in models.values() for t in m.reads if not (folder / f"{t.replace('.', '/')}.sql").exists()
-        }
-        feeds = {f"raw.{feed}" for feed in contracts()}
-        refuse_unknown_reads(models, known=feeds | {t for t in python_made if not t.startswith("raw.")})
-        checks = load_checks(folder, tables=[*models, *feeds, *python_made])
-    except SqlModelError as error:
+        return connect(lake, read_only=True, config=found.duckdb)
+    except WarehouseError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
-    for model in models.values():
-        kind = f"{model.kind} by {model.partition_column}" if model.partition_column else model.kind
-        print(f"{model.table:<38} {kind:<24} grain {', '.join(model.grain)}")
-        print(f"{'':<38} reads {', '.join(sorted(model.reads))}")
-    promises = sum(len(m.checks) for m in models.values())
-    print(f"{len(models)} models, {promises} promises, {len(checks)} queries: all well.")
-    return 0
+        return None
 
 
-def _shell(connection: duckdb.DuckDBPyConnection) -> None:
-    import readline  # line editing and history come with the import
+class Shell:
+    """Statements and dot commands on one connection, which may look at the lake as it was."""
 
-    readline.parse_and_bind("set editing-mode emacs")
-    print(HELP)
-    for statement in _statements(_typed()):
-        _run(connection, statement)
+    def __init__(self, connection: duckdb.DuckDBPyConnection, where: "LakeAddress") -> None:
+        self._connection = connection
+        self._where = where
+        self._prompt = "lake> "
 
+    def converse(self) -> None:
+        import readline  # line editing and history come with the import
 
-def _run_all(connection: duckdb.DuckDBPyConnection, statements: Iterator[str]) -> bool:
-    """Run every statement, also after one that failed; whether none did."""
-    outcomes = [_run(connection, statement) for statement in statements]
-    return all(outcomes)
+        readline.parse_and_bind("set editing-mode emacs")
+        print(HELP)
+        share = "select current_setting('threads'), current_setting('memory_limit')"
+        threads, memory = self._connection.execute(share).fetchall()[0]
+        print(f"The lake: {self._where}. This shell: {threads} threads, {memory} (XMKT_THREADS, XMKT_MEMORY_LIMIT).")
+        for statement in _statements(self._typed()):
+            self.run(statement)
 
+    def run_all(self, statements: Iterator[str]) -> bool:
+        """Run every statement, also after one that failed; whether none did."""
+        outcomes = [self.run(statement) for statement in statements]
+        return all(outcomes)
 
-def _typed() -> Iterator[str]:
-    while True:
+    def run(self, statement: str) -> bool:
+        from xmkt_assets.snapshots import SnapshotError
+
         try:
-            yield input("lake> ")
-        except EOFError:
-            print()
-            return
+            word, *rest = statement.strip().rstrip(";").split() or [""]
+            if word == ".at":
+                self._at(" ".join(rest))
+            elif word == ".diff":
+                self._diff(rest)
+            else:
+                self._show(_expand(statement.strip()))
+        except (duckdb.Error, SnapshotError) as error:
+            sys.stderr.write(f"{error}\n")
+            return False
+        return True
+
+    def _show(self, query: str) -> None:
+        result = self._connection.sql(query)
+        if result is not None:
+            result.show(max_width=200, max_rows=100)
+
+    def _at(self, asked: str) -> None:
+        """Attach the lake again, as of a snapshot, in place of what is attached."""
+        from xmkt_assets.snapshots import NEWEST, attach_at_sql, resolve
+
+        asked = asked.strip() or NEWEST[0]
+        is_newest = asked.lower() in NEWEST
+        snapshot_id = None if is_newest else resolve(self._connection, asked)
+        for statement in ("use memory", "detach lake", attach_at_sql(self._where, snapshot_id), "use lake"):
+            self._connection.execute(statement)
+        self._prompt = "lake> " if is_newest else f"lake at {snapshot_id}> "
+
+    def _diff(self, words: Sequence[str]) -> None:
+        from xmkt_assets.snapshots import SnapshotError, grain_of
+        from xmkt_assets.table_diff import diff, rows_of
+
+        if len(words) not in (2, 3):
+            raise SnapshotError(
+                f".diff takes a table and one or two snapshots or times; found {len(words)} words. Write for example "
+                ".diff staging.courses 12 40"
+            )
+        table, start, end = (*words, "now")[:3]
+        found = diff(self._connection, table, start, end, key=grain_of(table))
+        print(found.in_words())
+        for rows in (rows_of(found), found.partitions):
+            if rows.height:
+                self._connection.from_arrow(rows.to_arrow()).show(max_width=200, max_rows=100)
+
+    def _typed(self) -> Iterator[str]:
+        while True:
+            try:
+                yield input(self._prompt)
+            except EOFError:
+                print()
+                return
 
 
 def _statements(lines: Iterator[str]) -> Iterator[str]:
@@ -115,17 +169,6 @@ def _statements(lines: Iterator[str]) -> Iterator[str]:
         yield pending
 
 
-def _run(connection: duckdb.DuckDBPyConnection, statement: str) -> bool:
-    try:
-        result = connection.sql(_expand(statement.strip()))
-        if result is not None:
-            result.show(max_width=200, max_rows=100)
-    except duckdb.Error as error:
-        sys.stderr.write(f"{error}\n")
-        return False
-    return True
-
-
 def _expand(statement: str) -> str:
     """The dot commands as SQL."""
     word, _, rest = statement.partition(" ")
@@ -141,15 +184,20 @@ def _expand(statement: str) -> str:
             f"and schema_name = '{schema}' and table_name = '{table}' order by column_index"
         )
     if word == ".snapshots":
-        return "select snapshot_id, snapshot_time, changes from ducklake_snapshots('lake') order by 1 desc limit 20"
+        return (
+            "select snapshot_id, snapshot_time, changes, author, commit_message from ducklake_snapshots('lake') "
+            "order by 1 desc limit 20"
+        )
     return statement
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m xmkt_assets.sql", description=__doc__.splitlines()[0])
     parser.add_argument("statement", nargs="?", help="run this statement and leave")
+    parser.add_argument("--at", help="as of a snapshot (42), a time (2026-07-03T12:00, UTC) or a day (its end)")
     parser.add_argument("--attach", action="store_true", help="print the statements that open the lake elsewhere")
     parser.add_argument("--check", action="store_true", help="read the SQL files and complain of mistakes")
+    parser.add_argument("--graph", choices=("list", "mermaid"), default="list", help="how --check shows the graph")
     return parser.parse_args(arguments)
 
 

@@ -1,36 +1,33 @@
 """SQL models as Dagster assets: one asset per file, its promises as asset checks. Thin: what a file says is in
-``sql_models``, how rows are replaced in ``warehouse``.
+``sql_models``, how its promises are checked in ``promises``, how rows are replaced in ``warehouse``.
 
-Write, audit, publish: rows are computed into a temporary table, the promises are checked there, and only then
-does one transaction replace the old rows. A broken promise fails the step, names rows, and leaves the old ones.
+Write, audit, publish: rows are computed into a temporary table, the promises are checked there, the warehouse asks the
+zero-row checks (``publishing``), and only then does one transaction replace the old rows. What is broken fails the
+step, names rows, and leaves the old ones.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 import dagster as dg
 import duckdb
 import polars as pl
 
-from xmkt_assets.materialisation import add_day_counts, column_schema, written_metadata
+from xmkt_assets.materialisation import add_day_counts, column_schema, rows_table, sample, written_metadata
 from xmkt_assets.partitions import DAYS, HISTORY
-from xmkt_assets.resources import Warehouse
-from xmkt_assets.sql_models import ColumnCheck, SqlCheck, SqlModel, upstream_columns
+from xmkt_assets.promises import FULL_LOOK, STAGED, Audit, audit, repeated_on_any_day
+from xmkt_assets.publishing import check_result
+from xmkt_assets.resources import REPOSITORY, Warehouse
+from xmkt_assets.showing import masked_rows, sample_columns
+from xmkt_assets.sql_models import SqlCheck, SqlModel, upstream_columns
 from xmkt_assets.warehouse import Days, Equal, Replace, Scope, Session, Whole, Written
 
-STAGED = "staged_rows"
 PERSON_COLUMNS = {"person_id", "user_id", "customer_id", "subject_id"}
 LONG_RANGE_DAYS = 31  # Dagster stores a result once per day of a range: a long one carries figures only
 OWNERS = {"staging": "team:data-engineering", "segments": "team:data-science", "recommenders": "team:data-science"}
-
-
-class Audit(NamedTuple):
-    """One promise checked on new rows: how many rows break it, and the first of them."""
-
-    check: ColumnCheck
-    broken: int
-    sample: pl.DataFrame
 
 
 class Catalogue(NamedTuple):
@@ -49,7 +46,7 @@ def sql_asset(model: SqlModel, catalogue: Catalogue) -> dg.AssetsDefinition:
     @dg.asset(
         key=[model.schema, model.name],
         group_name=model.schema,
-        description=f"{model.description}\n\n```sql\n{model.sql}\n```",
+        description=model.description,
         deps=[_dependency(model, table, catalogue) for table in sorted(model.reads | model.refers_to)],
         check_specs=_check_specs(model),
         partitions_def=DAYS if partitioned else None,
@@ -58,7 +55,7 @@ def sql_asset(model: SqlModel, catalogue: Catalogue) -> dg.AssetsDefinition:
         code_version=model.code_version,
         kinds={"sql", "ducklake"} | ({"view"} if model.kind == "view" else set()),
         owners=[OWNERS.get(model.schema, "team:marketing-analytics")],
-        metadata={"dagster/table_name": model.table, "file": model.path, "grain": ", ".join(model.grain)},
+        metadata=_about(model),
         tags={"personal": "yes"} if PERSON_COLUMNS & {c.name for c in model.columns} else {},
     )
     def asset(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterator[Any]:
@@ -79,28 +76,74 @@ def sql_check(check: SqlCheck) -> dg.AssetChecksDefinition:
         blocking=is_error,
         additional_deps=[table.split(".") for table in sorted(check.reads - {check.table})],
     )
-    def run(warehouse: Warehouse) -> dg.AssetCheckResult:
-        rows = warehouse.read(check.sql)
-        severity = dg.AssetCheckSeverity.ERROR if is_error else dg.AssetCheckSeverity.WARN
-        metadata: dict[str, Any] = {
-            "offending_rows": rows.height,
-            "query": dg.MetadataValue.md(f"```sql\n{check.sql}\n```"),
-        }
-        return dg.AssetCheckResult(passed=rows.is_empty(), severity=severity, metadata=metadata)
+    def run(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+        with warehouse.session() as session:
+            return check_result(context, session, check)
 
     return run
 
 
+def full_look(model: SqlModel) -> dg.AssetChecksDefinition | None:
+    """The look for repeated ids over the whole history: run on demand, by no job of the day. It blocks nothing."""
+    query = repeated_on_any_day(model)
+    if query is None:
+        return None
+    names = ", ".join(model.grain)
+    words = (
+        f"No ({names}) comes twice on any two days, however far apart. By itself it reads the whole table; in a run "
+        f"that writes days, only those around them. Ask the partner which of the two rows holds."
+    )
+    check = SqlCheck(FULL_LOOK, model.path, query, model.table, "warn", words)
+
+    @dg.asset_check(asset=[model.schema, model.name], name=FULL_LOOK, description=words, blocking=False)
+    def run(context: dg.AssetCheckExecutionContext, warehouse: Warehouse) -> dg.AssetCheckResult:
+        with warehouse.session() as session:
+            return check_result(context, session, check)
+
+    return run
+
+
+def _about(model: SqlModel) -> dict[str, Any]:
+    """What the asset's page says before anything was materialised."""
+    window = (model.days_before, model.days_after)
+    return {
+        "dagster/table_name": model.table,
+        **_link(model),
+        "file": model.path,
+        "grain": ", ".join(model.grain),
+        **({"partition_column": model.partition_column} if model.partition_column else {}),
+        **({"also_reads": f"{window[0]} days before its day, {window[1]} after"} if any(window) else {}),
+        "sql": dg.MetadataValue.md(f"```sql\n{model.sql}\n```"),
+        **column_schema([dg.TableColumn(c.name, "", c.description) for c in model.columns]),
+    }
+
+
+def _link(model: SqlModel) -> dict[str, Any]:
+    """A link that opens the file in an editor, where the pages are looked at on the machine that holds it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        file = dg.LocalFileCodeReference(file_path=str(REPOSITORY / model.path), line_number=1, label=model.path)
+        return {"dagster/code_references": dg.CodeReferencesMetadataValue(code_references=[file])}
+
+
 def _dependency(model: SqlModel, table: str, catalogue: Catalogue) -> dg.AssetDep:
-    """A snapshot reads all days up to its own of an event table, and the same day of another snapshot."""
     upstream = catalogue.partitions.get(table)
-    mapping: dg.PartitionMapping | None = None
-    if model.kind == "partition" and upstream is not None:
-        same_day = upstream == DAYS and (not model.is_snapshot or table in catalogue.snapshots)
-        mapping = (
-            dg.IdentityPartitionMapping() if same_day else HISTORY if upstream == DAYS else dg.AllPartitionMapping()
-        )
+    mapping = None if model.kind != "partition" or upstream is None else _mapping(model, table, catalogue)
     return dg.AssetDep(dg.AssetKey(table.split(".")), partition_mapping=mapping)
+
+
+def _mapping(model: SqlModel, table: str, catalogue: Catalogue) -> dg.PartitionMapping:
+    """A snapshot reads all days up to its own of an event table, and the same day of another snapshot; an event day
+    reads its own day, or the trailing window its SQL names."""
+    if catalogue.partitions[table] != DAYS:
+        return dg.AllPartitionMapping()
+    if model.is_snapshot:
+        return dg.IdentityPartitionMapping() if table in catalogue.snapshots else HISTORY
+    if not (model.days_before or model.days_after):
+        return dg.IdentityPartitionMapping()
+    return dg.TimeWindowPartitionMapping(
+        start_offset=-model.days_before, end_offset=model.days_after, allow_nonexistent_upstream_partitions=True
+    )
 
 
 def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
@@ -122,23 +165,35 @@ def _materialise(
     if any(a.broken for a in audits):
         yield from _check_results(model, audits)
         raise dg.Failure(_refusal(model, audits), allow_retries=False)
-    written = _publish(session, model, days)
-    add_day_counts(context, _day_counts(session, model, days))
+    try:
+        written = _publish(session, model, days)
+    except dg.Failure:  # a zero-row check found rows; the promises were kept all the same
+        yield from _check_results(model, audits)
+        raise
+    _say_of_days(context, session, model, days)
     yield dg.MaterializeResult(
         metadata={
-            **written_metadata(written, read_snapshot_id=read_snapshot),
+            **written_metadata(written, read_snapshot_id=read_snapshot, days=len(days)),
             **({} if len(days) > LONG_RANGE_DAYS else _column_metadata(session, model, catalogue)),
+            **({} if len(days) > 1 else _sample(session, model, days)),
         },
         data_version=dg.DataVersion(f"snapshot-{written.snapshot_id}"),
         check_results=list(_check_results(model, audits)),
     )
 
 
+def _say_of_days(context: dg.AssetExecutionContext, session: Session, model: SqlModel, days: Sequence[date]) -> None:
+    """What is told day by day, as the metadata of the result is copied on every day: counts, a sample of the last."""
+    add_day_counts(context, _day_counts(session, model, days))
+    if len(days) > 1:
+        context.add_asset_metadata(_sample(session, model, days), partition_key=days[-1].isoformat())
+
+
 def stage(session: Session, model: SqlModel, days: Sequence[date]) -> None:
     """Compute the new rows. An event table takes the whole range in one query, a snapshot one query a day."""
     if not days:
         session.stage(STAGED, model.staged_sql)
-    elif model.is_snapshot:
+    elif model.is_snapshot and len(days) > 1:
         for i, day in enumerate(days):
             session.stage(f"{STAGED}_{i}", model.sql, _window(model, day, day))
         parts = " union all by name ".join(f"select * from {STAGED}_{i}" for i in range(len(days)))
@@ -154,6 +209,7 @@ def _window(model: SqlModel, first: date, last: date) -> dict[str, object]:
 
 def _publish(session: Session, model: SqlModel, days: Sequence[date]) -> Written:
     if model.kind == "view":
+        session.audit([Replace(model.table, STAGED, Whole())])
         rows = int(session.read(f"select count(*) as n from {STAGED}").item())
         return Written(model.table, session.create_view(model.table, model.sql), rows)
     scope: Scope = Whole()
@@ -163,69 +219,11 @@ def _publish(session: Session, model: SqlModel, days: Sequence[date]) -> Written
     return session.commit([Replace(model.table, STAGED, scope, model.description, meanings)])[0]
 
 
-def audit(session: Session, model: SqlModel, days: Sequence[date] = ()) -> list[Audit]:
-    """Check every promise of the model on the staged rows, which are to become the rows of `days`."""
-    return [_audit_one(session, model, check, days) for check in model.checks]
-
-
-def _audit_one(session: Session, model: SqlModel, check: ColumnCheck, days: Sequence[date]) -> Audit:
-    query, params = _broken_rows(session, model, check, days)
-    rows = session.read(f"select *, count(*) over () as broken_rows from ({query}) limit 5", **params)
-    count = int(rows["broken_rows"][0]) if rows.height else 0
-    return Audit(check, count, rows.drop("broken_rows"))
-
-
-def _broken_rows(
-    session: Session, model: SqlModel, check: ColumnCheck, days: Sequence[date]
-) -> tuple[str, Mapping[str, object]]:
-    """Query (with its parameters) of the staged rows that break one promise."""
-    keys = ", ".join(dict.fromkeys([*model.grain, *check.columns]))
-    column = check.columns[0]
-    match check.rule:
-        case "grain" | "unique":
-            return _repeated(session, model, check, days)
-        case "day":
-            inside = f"{column} >= $first and {column} < $after"
-            return f"select {keys} from {STAGED} where {column} is null or not ({inside})", _bounds(days)
-        case "not_null":
-            return f"select {keys} from {STAGED} where {column} is null", {}
-        case "accepted":
-            wanted = f"cast({column} as varchar) not in (select unnest($values))"
-            values = {"values": list(check.values)}
-            return f"select {keys} from {STAGED} where {column} is not null and {wanted}", values
-        case "references":
-            table, _, target = check.values[0].rpartition(".")
-            wanted = f"{column} not in (select {target} from {table} where {target} is not null)"
-            return f"select {keys} from {STAGED} where {column} is not null and {wanted}", {}
-
-
-def _repeated(
-    session: Session, model: SqlModel, check: ColumnCheck, days: Sequence[date]
-) -> tuple[str, Mapping[str, object]]:
-    """Rows that share an id. An event's id must be new to the whole table, a value of a snapshot to its own day."""
-    day = model.partition_column
-    columns = [day, *check.columns] if day and model.is_snapshot else list(check.columns)
-    names = ", ".join(dict.fromkeys(columns))
-    if day is None or day in columns or not session.columns(model.table):
-        return f"select {names}, count(*) as times from {STAGED} group by {names} having count(*) > 1", {}
-    new = f"select {names}, {day} from {STAGED}"
-    elsewhere = f"({day} < $first or {day} >= $after) and ({names}) in (select {names} from {STAGED})"
-    both = f"{new} union all select {names}, {day} from {model.table} where {elsewhere}"
-    counts = f"count(*) as times, min({day}) as first_on, max({day}) as last_on"
-    return f"select {names}, {counts} from ({both}) group by {names} having count(*) > 1", _bounds(days)
-
-
-def _bounds(days: Sequence[date]) -> dict[str, object]:
-    return {"first": days[0], "after": days[-1] + timedelta(days=1)}
-
-
 def _check_results(model: SqlModel, audits: Iterable[Audit]) -> Iterator[dg.AssetCheckResult]:
-    for check, broken, sample in audits:
+    for check, broken, first in audits:
         metadata: dict[str, Any] = {"rows_breaking_it": broken}
         if broken:
-            metadata["first_rows"] = dg.MetadataValue.json(
-                [{k: str(v) for k, v in r.items()} for r in sample.to_dicts()]
-            )
+            metadata["first_rows"] = rows_table(masked_rows(model.table, first))
         yield dg.AssetCheckResult(
             passed=broken == 0,
             check_name=check.name,
@@ -236,7 +234,10 @@ def _check_results(model: SqlModel, audits: Iterable[Audit]) -> Iterator[dg.Asse
 
 def _refusal(model: SqlModel, audits: Iterable[Audit]) -> str:
     broken = [a for a in audits if a.broken]
-    lines = [f"{a.check.description} Broken by {a.broken} rows, first {a.sample.to_dicts()[:3]}." for a in broken]
+    lines = [
+        f"{a.check.description} Broken by {a.broken} rows, first {masked_rows(model.table, a.sample, limit=3)}."
+        for a in broken
+    ]
     return (
         f"{model.table}: the new rows break {len(broken)} promise(s) and were not published; the old rows stand. "
         + " ".join(lines)
@@ -255,12 +256,15 @@ def _explain(model: SqlModel, error: Exception) -> str:
 def _make_declared_tables(session: Session, model: SqlModel, catalogue: Catalogue) -> None:
     """A table that may rightly have no rows yet (no campaign has run) is made empty, of its declared columns."""
     wanted = [t for t in sorted(model.reads) if t in catalogue.empty]
-    missing = [t for t in wanted if t not in session.tables()] if wanted else []
-    for table in missing:
+    missing = [t for t in wanted if not session.columns(t)]
+    changes = []
+    for i, table in enumerate(missing):
         columns = dict(catalogue.empty[table])
-        session.stage_rows("no_rows", pl.DataFrame(schema=columns))
+        session.stage_rows(f"no_rows_{i}", pl.DataFrame(schema=columns))
         nothing = Equal(((next(iter(columns)), []),))  # a run that made and filled it meanwhile loses no row
-        session.commit([Replace(table, "no_rows", nothing)])
+        changes.append(Replace(table, f"no_rows_{i}", nothing))
+    if changes:  # together: a check may read several of them
+        session.commit(changes)
 
 
 def _day_counts(session: Session, model: SqlModel, days: Sequence[date]) -> dict[date, int]:
@@ -272,12 +276,27 @@ def _day_counts(session: Session, model: SqlModel, days: Sequence[date]) -> dict
     return {**dict.fromkeys(days, 0), **{day: n for day, n in counted if day is not None}}
 
 
+@cache
+def _traced(model: SqlModel, known: tuple[tuple[str, tuple[str, ...]], ...]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """Column lineage, once per file and process: it depends on nothing that changes."""
+    return upstream_columns(model, schema=dict(known))
+
+
+def _sample(session: Session, model: SqlModel, days: Sequence[date]) -> dict[str, Any]:
+    """A few of the new rows; of a range of days, those of the last."""
+    columns = sample_columns(model.table, (c.name for c in model.columns))
+    if not columns:
+        return sample(model.table, None)
+    where, params = (f" where {model.partition_column} = $day", {"day": days[-1]}) if len(days) > 1 else ("", {})
+    return sample(model.table, session.read(f"select {', '.join(columns)} from {STAGED}{where} limit 5", **params))
+
+
 def _column_metadata(session: Session, model: SqlModel, catalogue: Catalogue) -> dict[str, Any]:
     """Columns with type and meaning, and where each comes from: for the UI's own lineage and as a table to read."""
     types = session.columns(model.table)
     columns = [dg.TableColumn(c.name, types.get(c.name, "?"), c.description) for c in model.columns]
-    known = {table: catalogue.columns[table] for table in model.reads if table in catalogue.columns}
-    traced = upstream_columns(model, schema=known)
+    known = tuple((table, catalogue.columns[table]) for table in sorted(model.reads) if table in catalogue.columns)
+    traced = _traced(model, known)
     lineage = {
         name: [dg.TableColumnDep(asset_key=dg.AssetKey(table.split(".")), column_name=col) for table, col in pairs]
         for name, pairs in traced.items()

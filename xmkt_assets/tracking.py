@@ -15,8 +15,9 @@ import pickle
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -24,6 +25,10 @@ from typing import Any, Final, Protocol
 CHAMPION: Final = "champion"
 DEFAULT_UI: Final = "http://127.0.0.1:5000"
 _ARTIFACT_TAG: Final = "artifact"
+
+
+class ModelGoneError(OSError):
+    """A version, or its file, that is not there any more: an erasure removes files of models."""
 
 
 class TrackedRun:
@@ -141,10 +146,26 @@ class Tracker:
         """The tags a version was registered with."""
         return dict(self.client.get_model_version(model, str(version)).tags)
 
+    def versions(self) -> Iterator[Any]:
+        """Every version of every registered model, as MLflow describes it."""
+        yield from _pages(lambda token: self.client.search_model_versions(max_results=1000, page_token=token))
+
+    def runs_since(self, at: datetime) -> Iterator[Any]:
+        """Runs begun at or after a time (naive UTC) and not deleted, as MLflow describes them."""
+        since = int(at.replace(tzinfo=UTC).timestamp() * 1000)
+        ids = [found.experiment_id for found in self.client.search_experiments()]
+        where = f"attributes.start_time >= {since}"
+        yield from _pages(lambda token: self.client.search_runs(ids, where, max_results=1000, page_token=token))
+
     def load(self, model: str, version: int) -> object:
         """Unpickle a registered version. Trap: a pickle runs code; load only what this platform wrote."""
-        found = self.client.get_model_version(model, str(version))
-        path = Path(self.client.download_artifacts(found.run_id, found.tags[_ARTIFACT_TAG]))
+        from mlflow.exceptions import MlflowException
+
+        try:
+            found = self.client.get_model_version(model, str(version))
+            path = Path(self.client.download_artifacts(found.run_id, found.tags[_ARTIFACT_TAG]))
+        except MlflowException as error:
+            raise ModelGoneError(f"{model} {version} cannot be loaded: {error}. Train it again.") from error
         with path.open("rb") as file:
             return pickle.load(file)
 
@@ -217,6 +238,17 @@ def git_sha() -> str:
     except FileNotFoundError:
         return "unknown"
     return found.stdout.strip() if found.returncode == 0 else "unknown"
+
+
+def _pages(ask: Callable[[str | None], Any]) -> Iterator[Any]:
+    """Everything that MLflow answers page by page."""
+    token = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _name(key: str) -> str:

@@ -1,36 +1,64 @@
-"""The lake: DuckLake tables under one home folder. Pure: no Dagster.
+"""The lake: sessions on it, and transactions that replace a table or a slice of it. Pure: no Dagster.
 
-Here: attaching, the write lock, transactions that replace a table or a slice of it, snapshot ids, the published
-native file. Not here: what the tables mean (``dbt_like_sql/``), how partner files become rows (``raw/``).
+Here: connections, staging, commits, snapshot ids. Not here: where a lake lies (``lake_address``), who may write when
+(``locks``), what the tables mean (``dbt_like_sql/``), how partner files become rows (``raw/``).
 
-Writers compute into temporary tables first and take the one file lock only for the short transaction that
-replaces rows: SQLite catalogs lose about half the commits of two unlocked writers, none with the lock
-(measured; see ``README.md``, "Parallel use"). Readers take no lock and see the last committed snapshot.
+Writers compute into temporary tables first, outside any lock, and only the short transaction that replaces rows takes
+a turn. What is staged stays, so a transaction that was refused is tried again at little cost. Readers take no lock and
+see the last committed snapshot.
 """
 
-import fcntl
-import importlib.util
+import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import duckdb
 import polars as pl
 
+from xmkt_assets.lake_address import (
+    QUIET,
+    LakeAddress,
+    WarehouseError,
+    address_of,
+    attach_sql,
+    connect,
+    extension_path,
+    literal,
+    open_lake,
+)
+from xmkt_assets.locks import LOCK_WAIT_SECONDS, Turns, advisory_lock, write_lock
+
+__all__ = [
+    "LOCK_WAIT_SECONDS",
+    "Days",
+    "Delete",
+    "Equal",
+    "Lake",
+    "LakeAddress",
+    "Replace",
+    "Scope",
+    "Session",
+    "Update",
+    "WarehouseError",
+    "Whole",
+    "Written",
+    "attach_sql",
+    "connect",
+    "extension_path",
+    "literal",
+    "open_lake",
+    "write_lock",
+]
+
 LOG: Final = logging.getLogger(__name__)
-EXTENSIONS: Final = ("ducklake", "sqlite_scanner")
-LOCK_WAIT_SECONDS: Final = 600.0
-
-
-class WarehouseError(RuntimeError):
-    """The lake refused a write or could not be opened; the message says what to do."""
+T = TypeVar("T")
 
 
 class Written(NamedTuple):
@@ -98,57 +126,56 @@ class Update:
     parameters: Mapping[str, object] = field(default_factory=dict)
 
 
-def extension_path(name: str) -> str:
-    """File of a DuckDB extension that came as a wheel. LOAD by full path never asks the network."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec is None or not spec.submodule_search_locations:
-        package = f"duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}"
-        raise WarehouseError(f"The DuckDB extension {name} is not installed. Run: pip install {package}")
-    root = Path(next(iter(spec.submodule_search_locations)))
-    return str(root / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension")
-
-
-def attach_sql(root: Path, *, read_only: bool) -> tuple[str, ...]:
-    """Statements that open the lake under `root` in any DuckDB 1.5.5 shell, the analyst's included."""
-    loads = tuple(f"LOAD {literal(extension_path(name))}" for name in EXTENSIONS)
-    # The catalog remembers where its files lay; overriding it keeps a moved or copied home readable.
-    options = [f"DATA_PATH {literal(root / 'data')}", "OVERRIDE_DATA_PATH true"]
-    options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 5000"]
-    options += ["READ_ONLY"] if read_only else []
-    catalog = literal(f"ducklake:sqlite:{root / 'catalog.sqlite'}")
-    attach = f"ATTACH {catalog} AS lake ({', '.join(options)})"
-    return (*loads, "SET TimeZone = 'UTC'", attach, "USE lake")
+BeforeCommit = Callable[["Session", "Sequence[Replace | Delete | Update]"], None]
 
 
 class Lake:
-    """One lake under ``home/lake``; cheap to make, thread-safe, opened on first use and once per process."""
+    """One lake; cheap to make, thread-safe, opened on first use and once per process.
 
-    def __init__(self, home: Path, *, threads: int | None = None, memory_limit: str | None = None) -> None:
-        self.home = home
-        self.root = home / "lake"
+    `home` may be an address: a lake whose catalogue or data lie elsewhere.
+    """
+
+    def __init__(
+        self,
+        home: Path | LakeAddress,
+        *,
+        threads: int | None = None,
+        memory_limit: str | None = None,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+        before_commit: "BeforeCommit | None" = None,
+    ) -> None:
+        self.address = home if isinstance(home, LakeAddress) else LakeAddress(home)
+        self.home = self.address.home
+        self.root = self.address.root
+        self._before_commit = before_commit
+        self._wait_seconds = lock_wait_seconds
         self._config = {k: v for k, v in {"threads": threads, "memory_limit": memory_limit}.items() if v}
 
     @contextmanager
     def session(self) -> Iterator["Session"]:
         """A connection of its own with its own temporary tables; closed at the end."""
         config = tuple(sorted(self._config.items()))
-        connection = _instance(self.root, config).cursor()
+        connection = _instance(self.address, config).cursor()
         try:
+            connection.execute(QUIET)
             connection.execute("USE lake")
             connection.execute("SET TimeZone = 'UTC'")
             # A table that does not exist yet must not be answered by a Python variable of its name.
             connection.execute("SET python_enable_replacements = false")
-            yield Session(connection, self.root)
+            yield Session(connection, self.address, self._before_commit, wait_seconds=self._wait_seconds)
         except BaseException as error:
             # After a fatal error DuckDB answers nothing more on this instance; the next session gets a new one.
             if any(isinstance(e, duckdb.FatalException) for e in (error, error.__cause__)):
-                _forget_instance(self.root, config)
+                _forget_instance(self.address, config)
             raise
         finally:
             connection.close()
 
     def read(self, query: str, **params: object) -> pl.DataFrame:
-        """Rows of `query`; ``$name`` in it is bound to the keyword argument of that name."""
+        """Rows of `query`; ``$name`` in it is bound to the keyword argument of that name.
+
+        As of a snapshot or time: ``snapshots.read_as_of``.
+        """
         with self.session() as session:
             return session.read(query, **params)
 
@@ -160,6 +187,7 @@ class Lake:
         where: Mapping[str, object] | None = None,
         description: str = "",
         columns: Mapping[str, str] | None = None,
+        read_snapshot_id: int | None = None,
     ) -> Written:
         """Replace the rows of `table` equal to `where` (None = the whole table) in one transaction.
 
@@ -172,11 +200,18 @@ class Lake:
             )
         with self.session() as session:
             session.stage_rows("staged_rows", rows)
-            return session.commit([Replace(table, "staged_rows", scope, description, columns or {})])[0]
+            change = Replace(table, "staged_rows", scope, description, columns or {})
+            return session.commit([change], read_snapshot_id=read_snapshot_id)[0]
 
     def snapshot_id(self) -> int:
         with self.session() as session:
             return session.snapshot_id()
+
+    def reopen(self) -> None:
+        """The next session of this process opens the lake anew: DuckLake holds bounds of columns in memory."""
+        with _instances_lock:
+            for key in [key for key in _instances if key[1] == self.address]:
+                _instances.pop(key)
 
     def tables(self) -> set[str]:
         """Tables and views of the lake as ``schema.table``."""
@@ -187,24 +222,33 @@ class Lake:
 class Session:
     """One connection to the lake. Temporary tables live and die with it."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        where: LakeAddress | Path,
+        before_commit: "BeforeCommit | None" = None,
+        *,
+        wait_seconds: float = LOCK_WAIT_SECONDS,
+    ) -> None:
         self.connection = connection
-        self._root = root
-        self._committed = 0
+        self.address = address_of(where)
+        self._before_commit = before_commit
+        self._wait_seconds = wait_seconds
 
     @property
     def home(self) -> Path:
         """The home folder the lake lies in."""
-        return self._root.parent
+        return self.address.home
 
     @contextmanager
     def beside(self) -> Iterator["Session"]:
         """A second connection to the same lake, with temporary tables of its own."""
         connection = self.connection.cursor()
         try:
+            connection.execute(QUIET)
             connection.execute("USE lake")
             connection.execute("SET TimeZone = 'UTC'")
-            yield Session(connection, self._root)
+            yield Session(connection, self.address, self._before_commit, wait_seconds=self._wait_seconds)
         finally:
             connection.close()
 
@@ -230,21 +274,56 @@ class Session:
         row = self.connection.execute("select id from ducklake_current_snapshot('lake')").fetchone()
         return int(row[0]) if row else 0
 
-    def commit(self, changes: Sequence[Replace | Delete | Update]) -> list[Written]:
-        """Apply every change in ONE transaction under the write lock; all or nothing becomes visible."""
+    def commit(
+        self, changes: Sequence[Replace | Delete | Update], *, read_snapshot_id: int | None = None
+    ) -> list[Written]:
+        """Apply every change in ONE transaction; all or nothing becomes visible.
+
+        A transaction that another writer's made impossible is tried again, from the rows that are staged. The snapshot
+        keeps a note of what was done and, where it is told, of the snapshot the rows were made from.
+        """
         for change in changes:
             if isinstance(change, Replace):
                 self._refuse_rows_outside(change)
-        with self._transaction():
-            counts = [self._apply(c) if isinstance(c, Replace) else self._alter(c) for c in changes]
-        return [Written(c.table, self._committed, n) for c, n in zip(changes, counts, strict=True)]
+        self.audit(changes)
+
+        note = _note(changes)
+        origin = None if read_snapshot_id is None else json.dumps({"snapshot_read": read_snapshot_id})
+
+        def apply() -> list[int]:
+            self._leave_note(note, origin)
+            return [self._apply(c) if isinstance(c, Replace) else self._alter(c) for c in changes]
+
+        counts, snapshot_id = self._transact(apply, purpose=f"writing {', '.join(c.table for c in changes)}")
+        return [Written(c.table, snapshot_id, n) for c, n in zip(changes, counts, strict=True)]
+
+    def _leave_note(self, note: str, origin: str | None) -> None:
+        """Write on the snapshot of this transaction what was done, and what it was made from."""
+        self.connection.execute(
+            "call ducklake_set_commit_message('lake', null, $note, extra_info => $origin)",
+            {"note": note, "origin": origin},
+        )
+
+    def audit(self, changes: Sequence[Replace | Delete | Update]) -> None:
+        """Ask whoever opened the lake whether `changes` may be committed; outside the lock, refuses by an exception."""
+        if self._before_commit is not None:
+            self._before_commit(self, changes)
 
     def create_view(self, view: str, query: str) -> int:
         """Create or replace a view; returns the snapshot id."""
-        with self._transaction():
+
+        def create() -> None:
             self.connection.execute(f"create schema if not exists {view.split('.', maxsplit=1)[0]}")
             self.connection.execute(f"create or replace view {view} as {query}")
-        return self._committed
+
+        return self._transact(create, purpose=f"writing {view}")[1]
+
+    def alone(self, purpose: str) -> AbstractContextManager[None]:
+        """No other writer of the platform is at work while the block runs, on whichever host: for maintenance.
+
+        A `commit` inside the block would wait for the block; statements go through `connection`.
+        """
+        return self._turn(is_alone=True, purpose=purpose)
 
     def columns(self, table: str) -> dict[str, str]:
         """Column name → DuckDB type, of a lake or temporary table; empty when it does not exist."""
@@ -253,18 +332,40 @@ class Session:
         except duckdb.CatalogException:
             return {}
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with write_lock(self._root):
-            self.connection.execute("begin transaction")
+    def _transact(self, action: Callable[[], T], *, purpose: str) -> tuple[T, int]:
+        """What `action` returns, done in one transaction, and the snapshot id of that."""
+        turns = Turns(purpose)
+        for turn in turns:
             try:
-                yield
-                self.connection.execute("commit")
-                self._committed = self.snapshot_id()  # still under the lock, so it is this commit's own
-            except BaseException:
-                with suppress(duckdb.TransactionException):  # a failed commit has rolled back by itself
-                    self.connection.execute("rollback")
-                raise
+                with self._turn(is_alone=turn.is_alone, purpose=purpose):
+                    return self._transact_once(action)
+            except duckdb.Error as error:
+                turns.after(turn, error)
+        raise AssertionError("the last turn returns or raises")
+
+    def _transact_once(self, action: Callable[[], T]) -> tuple[T, int]:
+        self.connection.execute("begin transaction")
+        try:
+            done = action()
+            self.connection.execute("commit")
+        except BaseException:
+            with suppress(duckdb.TransactionException):  # a failed commit has rolled back by itself
+                self.connection.execute("rollback")
+            raise
+        return done, self._own_snapshot_id()
+
+    def _turn(self, *, is_alone: bool, purpose: str) -> AbstractContextManager[None]:
+        if self.address.is_postgres:
+            return advisory_lock(self.connection, is_alone=is_alone, wait_seconds=self._wait_seconds, purpose=purpose)
+        return write_lock(self.address.root, wait_seconds=self._wait_seconds, purpose=purpose)
+
+    def _own_snapshot_id(self) -> int:
+        """The snapshot this connection has just made. Under the file lock the newest one is its own."""
+        if self.address.is_postgres:
+            row = self.connection.execute("from ducklake_last_committed_snapshot('lake')").fetchone()
+            if row and row[0] is not None:
+                return int(row[0])
+        return self.snapshot_id()
 
     def _apply(self, change: Replace) -> int:
         execute = self.connection.execute
@@ -277,7 +378,7 @@ class Session:
             _comment(execute, change)
         else:
             self._fit_columns(change, existing)
-        condition, values = _condition(change.scope)
+        condition, values = scope_condition(change.scope)
         if existing and condition:
             execute(f"delete from {change.table} where {condition}", values)
         row = execute(f"insert into {change.table} by name select * from {change.staged}").fetchone()
@@ -293,7 +394,7 @@ class Session:
 
     def _refuse_rows_outside(self, change: Replace) -> None:
         """Rows outside the slice that is replaced would stay, and double, with every further run."""
-        condition, values = _condition(change.scope)
+        condition, values = scope_condition(change.scope)
         if not condition:
             return
         outside = f"select count(*) from {change.staged} where not coalesce({condition}, false)"
@@ -324,72 +425,62 @@ class Session:
             )
 
 
-@contextmanager
-def write_lock(root: Path, *, wait_seconds: float = LOCK_WAIT_SECONDS) -> Iterator[None]:
-    """Hold the lake's one write lock. Waits with a log line every 10 s, then gives up with `WarehouseError`."""
-    path = root / "write.lock"
-    root.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as handle:
-        _acquire(handle.fileno(), path, wait_seconds=wait_seconds)
-        try:
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} since {datetime.now().isoformat(timespec='seconds')}\n")
-            handle.flush()
-            yield
-        finally:
-            fcntl.flock(handle.fileno(), fcntl.LOCK_UN)
-
-
-def _acquire(descriptor: int, path: Path, *, wait_seconds: float) -> None:
-    started = time.monotonic()
-    told = started
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            now = time.monotonic()
-            holder = path.read_text(encoding="utf-8").strip() or "an unnamed process"
-            if now - started > wait_seconds:
-                raise WarehouseError(
-                    f"The lake's write lock {path.name} was held for {wait_seconds:.0f} s by {holder}. "
-                    f"Wait for that run to end or stop it, then run again; nothing was written."
-                ) from None
-            if now - told > 10:
-                told = now
-                LOG.info("waiting %.0f s for the lake's write lock, held by %s", now - started, holder)
-            time.sleep(0.01)
-        else:
-            return
-
-
-_instances: dict[tuple[int, str, object], duckdb.DuckDBPyConnection] = {}
+_instances: dict[tuple[int, LakeAddress, object], duckdb.DuckDBPyConnection] = {}
 _instances_lock = threading.Lock()
 
 
-def _instance(root: Path, config: tuple[tuple[str, object], ...]) -> duckdb.DuckDBPyConnection:
+def _instance(address: LakeAddress, config: tuple[tuple[str, object], ...]) -> duckdb.DuckDBPyConnection:
     """One DuckDB instance per process and lake: attaching costs far more than a query."""
-    key = (os.getpid(), str(root), config)
+    key = (os.getpid(), address, config)
     with _instances_lock:
-        if key not in _instances or not (root / "catalog.sqlite").exists():
-            _instances[key] = _attach(root, dict(config))
+        if key not in _instances or not address.exists():
+            _instances[key] = _open(address, dict(config))
         return _instances[key]
 
 
-def _forget_instance(root: Path, config: tuple[tuple[str, object], ...]) -> None:
+def _forget_instance(address: LakeAddress, config: tuple[tuple[str, object], ...]) -> None:
     with _instances_lock:
-        _instances.pop((os.getpid(), str(root), config), None)
+        _instances.pop((os.getpid(), address, config), None)
 
 
-def _attach(root: Path, config: Mapping[str, object]) -> duckdb.DuckDBPyConnection:
-    (root / "data").mkdir(parents=True, exist_ok=True)
-    connection = duckdb.connect(config={k: str(v) for k, v in config.items()})
-    with write_lock(root):  # two processes must not create the catalog at once
-        for statement in attach_sql(root, read_only=False):
-            connection.execute(statement)
+def _open(address: LakeAddress, config: Mapping[str, object]) -> duckdb.DuckDBPyConnection:
+    if not address.is_remote:
+        Path(address.data_path).mkdir(parents=True, exist_ok=True)
+    connection = _connect(address, {k: str(v) for k, v in config.items()})
+    found = "select current_setting('threads'), current_setting('memory_limit')"
+    threads, memory = connection.execute(found).fetchall()[0]
+    LOG.info("lake opened: %s; %s threads, %s of memory", address, threads, memory)
     return connection
 
 
-def _condition(scope: Scope) -> tuple[str, dict[str, object]]:
+def _note(changes: Sequence[Replace | Delete | Update]) -> str:
+    """What a commit does, in words that name nobody: tables and days, no other values."""
+    said = []
+    for change in changes:
+        match change:
+            case Replace(scope=Days(_, start, end)):
+                said.append(f"replace {change.table} {start} to {end - timedelta(days=1)}")
+            case Replace(scope=Equal(values)):
+                days = "".join(f" {value}" for _, value in values if isinstance(value, date))
+                said.append(f"replace {change.table}{days}")
+            case _:
+                said.append(f"{type(change).__name__.lower()} {change.table}")
+    return "; ".join(said)
+
+
+def _connect(address: LakeAddress, config: Mapping[str, str]) -> duckdb.DuckDBPyConnection:
+    """Without the lock, so that nobody who only reads waits for a writer; two must not make one SQLite file at once."""
+    if address.exists():
+        with suppress(WarehouseError):  # perhaps another process is just making it
+            return connect(address, read_only=False, config=config)
+    if address.is_postgres:
+        return connect(address, read_only=False, config=config)
+    with write_lock(address.root, purpose="opening the lake"):
+        return connect(address, read_only=False, config=config)
+
+
+def scope_condition(scope: Scope) -> tuple[str, dict[str, object]]:
+    """Condition of the rows a scope names, and its parameters; empty for all rows."""
     match scope:
         case Whole():
             return "", {}
@@ -415,8 +506,3 @@ def _comment(execute: Callable[[str], object], change: Replace) -> None:
 
 def _comment_column(execute: Callable[[str], object], change: Replace, column: str) -> None:
     execute(f"comment on column {change.table}.{column} is {literal(change.columns[column])}")
-
-
-def literal(text: object) -> str:
-    """`text` as a SQL string."""
-    return "'" + str(text).replace("'", "''") + "'"

@@ -489,7 +489,12 @@ def test_the_schedule_asks_each_morning_for_the_day_that_has_just_ended(platform
     assert (request.partition_key, request.job_name) == (DAY.isoformat(), LOAD)
 
 
-def test_sensors_run_by_themselves_and_the_schedule_only_when_somebody_turns_it_on(platform: Platform) -> None:
+def test_sensors_and_tidying_up_run_by_themselves_and_the_daily_load_only_when_somebody_turns_it_on(
+    platform: Platform,
+) -> None:
     repository = platform.defs.get_repository_def()
     assert {s.default_status for s in repository.sensor_defs} == {dg.DefaultSensorStatus.RUNNING}
-    assert {s.default_status for s in repository.schedule_defs} == {dg.DefaultScheduleStatus.STOPPED}
+    assert {s.name: s.default_status for s in repository.schedule_defs} == {
+        "load_yesterday": dg.DefaultScheduleStatus.STOPPED,
+        "tidy_up_every_night": dg.DefaultScheduleStatus.RUNNING,
+    }

@@ -114,10 +114,13 @@ def test_the_command_writes_the_corpus_into_a_new_folder_only(
 
 
 class MemorySession(Session):
-    """A session on tables in memory, which have no snapshots."""
+    """A session on tables in memory, which have no snapshots and keep no notes."""
 
     def snapshot_id(self) -> int:
         return 0
+
+    def _leave_note(self, note: str, origin: str | None) -> None:
+        pass
 
 
 class MemoryLake(Lake):

@@ -1,6 +1,8 @@
 """The benchmarks run, check their own results, and are measured as they say; how fast anything is, is not tested."""
 
+import json
 from itertools import count
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from xmkt_assets_tests.benchmarks import day_replacement, qini, raw_loading
 from xmkt_assets_tests.benchmarks.__main__ import BENCHMARKS, BY_NAME, main
 from xmkt_assets_tests.benchmarks.measure import Comparison, table, take_turns
+from xmkt_assets_tests.benchmarks.refresh_ours import RAW_COLUMNS, models
+from xmkt_assets_tests.benchmarks.refresh_project import dbt_sql, write_dbt_project
 
 
 @pytest.mark.parametrize(
@@ -65,3 +69,29 @@ def test_every_benchmark_has_a_name_and_an_unknown_name_is_refused_with_the_know
     with pytest.raises(SystemExit):
         main(["raw_loadnig"])
     assert "no benchmark is called raw_loadnig; there are raw_loading, " in capsys.readouterr().err
+
+
+def test_a_comparison_without_a_peer_shows_our_seconds_and_says_why() -> None:
+    alone = Comparison("refresh", "dbt build", [2.0], [float("nan")], note="not applicable: no package index")
+    line = table([("refresh_dbt", alone)]).splitlines()[2]
+    assert "2.00 s" in line
+    assert "none" in line
+    assert line.endswith("not applicable: no package index")
+
+
+def test_the_dbt_project_has_our_models_with_the_same_text_and_every_promise_but_that_of_the_day(
+    tmp_path: Path,
+) -> None:
+    write_dbt_project(models().values(), tmp_path)
+    said = json.loads((tmp_path / "models" / "properties.yml").read_text(encoding="utf-8"))
+    assert {t["name"] for s in said["sources"] for t in s["tables"]} == {t.split(".")[1] for t in RAW_COLUMNS}
+    for made, model in zip(said["models"], models().values(), strict=True):
+        tests = [*made["data_tests"], *(test for column in made["columns"] for test in column["data_tests"])]
+        assert len(tests) == sum(check.rule != "day" for check in model.checks) > 0, model.table
+        assert (tmp_path / "models" / f"{model.name}.sql").exists()
+    sql = dbt_sql(models()["segments.course_days"], made=models())
+    assert sql.splitlines()[0] == "{{ config(schema='segments', unique_key='seen_on') }}"
+    assert "from {{ ref('course_views') }}" in sql
+    assert "inner join {{ source('raw', 'courses') }} as c" in sql
+    assert """viewed_at >= cast('{{ var("start") }}' as timestamp)""" in sql
+    assert "$" not in sql

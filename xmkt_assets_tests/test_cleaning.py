@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from math import sqrt
 from typing import Any
 
+import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -474,6 +475,38 @@ def test_an_event_delivered_three_times_is_kept_once_and_left_out_twice() -> Non
     lines = (line(DAY), line(NEXT), line(NEXT + timedelta(days=1)))
     assert kept(*lines) == [(DAY, 100)]
     assert left_out(*lines) == [(DAY, DAY, True), (DAY, NEXT, True)]
+
+
+@pytest.mark.parametrize(("days_before", "is_a_repeat"), [(1, True), (31, True), (32, False)])
+def test_an_id_of_another_day_is_a_repeat_for_31_days_and_an_event_of_its_own_after(
+    days_before: int, is_a_repeat: bool
+) -> None:
+    earlier = DAY - timedelta(days=days_before)
+    lines = (line(earlier, happened=earlier), line(DAY))
+    assert kept(*lines) == ([] if is_a_repeat else [(DAY, 100)])
+    assert left_out(*lines) == ([(DAY, DAY, False)] if is_a_repeat else [])
+
+
+def test_an_id_that_comes_back_every_month_stays_on_the_first_day_whatever_was_left_out_between() -> None:
+    days = [DAY - timedelta(days=60), DAY - timedelta(days=30), DAY]
+    assert kept(*(line(day, happened=day) for day in days)) == []
+
+
+def test_a_range_of_days_is_judged_day_by_day() -> None:
+    """A range reads the 31 days before its first day; each of its days still looks back no further than 31 days."""
+    later = DAY + timedelta(days=32)
+    lines = [line(DAY), line(later, happened=later)]
+    model = read_model("staging.course_orders")
+    with duckdb.connect() as con:
+        con.execute("create schema raw")
+        con.register("given", pl.DataFrame(lines, schema=LINES))
+        con.execute("create table raw.course_orders as select * from given")
+        bounds = {
+            "start": datetime.combine(DAY, datetime.min.time()),
+            "end": datetime.combine(later, datetime.max.time()),
+        }
+        found = con.sql(model.sql, params=bounds).pl()
+    assert sorted(found["ordered_on"]) == [DAY, later]
 
 
 @settings(max_examples=5, deadline=None)

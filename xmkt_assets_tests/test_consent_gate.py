@@ -31,7 +31,8 @@ from sqlglot import exp
 import xmkt_assets
 from xmkt_assets.automation.jobs import LOAD, RETRAIN
 from xmkt_assets.contracts import contracts
-from xmkt_assets.definitions import RAW_COLUMNS, build_defs
+from xmkt_assets.definitions import build_defs
+from xmkt_assets.known_tables import known_tables
 from xmkt_assets.published import ALSO, SCHEMAS, is_published
 from xmkt_assets.purposes import SENSITIVE_TABLES, SUITABILITY
 from xmkt_assets.resources import SQL_FOLDER
@@ -77,7 +78,7 @@ def models() -> dict[str, SqlModel]:
 
 def touched_by(columns: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
     """Table → columns computed, through any number of models, from the given columns of raw tables."""
-    known = {f"raw.{c.feed}": (*RAW_COLUMNS, *c.column_names) for c in contracts().values()}
+    known = {table: tuple(columns) for table, columns in known_tables().items()}
     known |= {table: tuple(c.name for c in model.columns) for table, model in models().items()}
     touched = {table: set(names) for table, names in columns.items()}
     for table, model in models().items():

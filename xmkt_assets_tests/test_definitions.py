@@ -12,10 +12,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, PLAN, RETRAIN
+from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, MAINTAIN, PLAN, RETRAIN
 from xmkt_assets.contracts import contracts
-from xmkt_assets.definitions import MAY_BE_EMPTY, PYTHON_COLUMNS, build_defs
+from xmkt_assets.definitions import MAY_BE_EMPTY, build_defs
+from xmkt_assets.known_tables import known_tables
 from xmkt_assets.partitions import CAMPAIGNS, DAYS, contiguous, range_tags
+from xmkt_assets.promises import FULL_LOOK
 from xmkt_assets.raw.books import LEDGER, QUARANTINE
 from xmkt_assets.raw.late import LATE
 from xmkt_assets.resources import REPOSITORY, SQL_FOLDER, PartnerDrops
@@ -25,7 +27,7 @@ from xmkt_assets_tests.platform_helper import FIRST_DAY
 FLOW = ("raw", "staging", "segments", "recommenders", "campaigns", "evaluation", "published")
 BOOKS = {LEDGER, QUARANTINE, LATE}
 HEAVY = ("torch", "transformers", "mlflow", "sklearn", "lightgbm", "implicit", "scipy", "matplotlib", "pandas")
-JOBS = (LOAD, RETRAIN, PLAN, EVALUATE, ERASE)
+JOBS = (LOAD, RETRAIN, PLAN, EVALUATE, ERASE, MAINTAIN)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +106,7 @@ def test_resources_can_be_replaced() -> None:
 def test_every_asset_has_a_stage_an_owner_a_description_and_kinds(nodes: dict[str, Any]) -> None:
     assert len(nodes) > 60
     for table, node in nodes.items():
-        assert node.group_name in FLOW, table
+        assert node.group_name in (*FLOW, "lake"), table
         assert node.group_name == table.split(".")[0], table
         assert node.owners, table
         assert all(owner.startswith("team:") for owner in node.owners), table
@@ -119,16 +121,66 @@ def test_every_table_says_under_which_name_it_lies_in_the_lake(nodes: dict[str, 
     assert all(named[t] == t for t in [*sql, *(f"raw.{feed}" for feed in contracts()), *BOOKS])
 
 
+def test_every_table_shows_every_column_with_its_meaning_before_it_was_ever_made(nodes: dict[str, Any]) -> None:
+    no_tables = {"campaigns.exports", "published.xmkt_duckdb", "lake.maintenance"}
+    for table in nodes.keys() - no_tables:
+        columns = nodes[table].metadata["dagster/column_schema"].columns
+        assert columns, table
+        assert [c.name for c in columns if len(c.description or "") < 3] == [], table
+    for table, known in known_tables().items():
+        assert [c.name for c in nodes[table].metadata["dagster/column_schema"].columns] == list(known), table
+
+
+def test_a_sql_table_shows_its_file_its_grain_and_its_text_apart_from_its_description(nodes: dict[str, Any]) -> None:
+    for table, model in load_models(SQL_FOLDER).items():
+        shown = nodes[table].metadata
+        assert shown["file"] == model.path, table
+        assert shown["sql"].value == f"```sql\n{model.sql}\n```", table
+        assert (REPOSITORY / model.path).samefile(shown["dagster/code_references"].code_references[0].file_path)
+        assert "select" not in nodes[table].description, table
+
+
+def test_every_table_that_a_load_or_a_training_makes_says_how_old_it_may_grow(nodes: dict[str, Any]) -> None:
+    def hours(window: Any) -> float:
+        return window.to_timedelta().total_seconds() / 3600
+
+    without = {t for t, node in nodes.items() if node.freshness_policy is None}
+    by_request = {"staging.erasures", "raw.erased_subjects", "raw.quarantine_fixes"}
+    assert without == BOOKS | by_request | {t for t in nodes if t.startswith("campaigns.")}
+    windows = {
+        t: (hours(n.freshness_policy.warn_window), hours(n.freshness_policy.fail_window))
+        for t, n in nodes.items()
+        if t not in without
+    }
+    late_days = contracts()["course_orders"].late_days
+    assert windows["raw.course_orders"] == windows["staging.course_orders"] == (36, 36 + 24 * late_days)
+    assert windows["raw.courses"] == windows["staging.courses"] == (36, 60)
+    assert windows["segments.person_profile"] == windows["staging.gate_profiling"] == (72, 192)
+
+
+def test_every_table_of_events_can_be_looked_through_for_repeats_and_no_job_does_it_by_the_way(
+    defs: dg.Definitions,
+) -> None:
+    wanted = {
+        dg.AssetCheckKey(dg.AssetKey(t.split(".")), FULL_LOOK)
+        for t, m in load_models(SQL_FOLDER).items()
+        if m.kind == "partition" and not m.is_snapshot and m.partition_column not in m.grain
+    }
+    assert wanted
+    assert {k for k in defs.resolve_asset_graph().asset_check_keys if k.name == FULL_LOOK} == wanted
+    for job in JOBS:
+        assert not [n for n in defs.resolve_job_def(job).nodes if FULL_LOOK in n.name], job
+
+
 def test_every_sql_file_and_every_contract_is_an_asset(nodes: dict[str, Any]) -> None:
     assert load_models(SQL_FOLDER).keys() <= nodes.keys()
     assert {f"raw.{feed}" for feed in contracts()} <= nodes.keys()
 
 
 def test_what_names_people_or_their_accounts_is_tagged_as_personal(nodes: dict[str, Any]) -> None:
-    accounts = {"person_id", "user_id", "customer_id", "subject_id"}
+    accounts = {"person_id", "user_id", "customer_id", "subject_id", "fixed_text"}  # a mended row names its person
     columns = {t: {c.name for c in m.columns} for t, m in load_models(SQL_FOLDER).items()}
-    columns |= {f"raw.{c.feed}": set(c.column_names) for c in contracts().values()}
-    columns |= {t: set(names) for t, names in PYTHON_COLUMNS.items()}
+    columns |= {t: set(names) for t, names in known_tables().items()}
     tagged = {t for t in columns if nodes[t].tags.get("personal") == "yes"}
     assert tagged == {t for t, names in columns.items() if names & accounts}
 

@@ -40,7 +40,7 @@ from xmkt_assets.raw.rewriting import Forgotten, RewriteError, stage_without
 from xmkt_assets.recommenders.als import ALS
 from xmkt_assets.secrets import home_secret
 from xmkt_assets.security import scan_home
-from xmkt_assets.warehouse import Lake, WarehouseError, attach_sql
+from xmkt_assets.warehouse import Delete, Lake, WarehouseError, attach_sql
 from xmkt_assets_tests.platform_helper import Platform, finished_platform
 
 ASKED_ON = date(2026, 11, 23)
@@ -750,3 +750,18 @@ def test_a_waiting_request_starts_one_run_that_names_nobody(told: Told) -> None:
         told.platform.instance.delete_run(running.run_id)
     finally:
         (told.platform.home / "erasure_requests" / f"{made.request_id}.yaml").unlink()
+
+
+def test_rows_are_still_found_after_an_erasure_and_the_next_load(tmp_path: Path) -> None:
+    """Bounds of a column that were forgotten would become those of the next load alone; kept, they would name her."""
+    home = Lake(tmp_path, threads=1)
+    people = [f"p{number:02}" for number in range(9)]  # so few stay in the catalogue, and their bounds with them
+    home.replace("staging.people", pl.DataFrame({"day": 1, "person_id": people}), where={"day": 1})
+    with home.session() as session:
+        session.commit([Delete("staging.people", "person_id = 'p00'")])
+    lake.purge(home, ["p00"])
+    home.replace("staging.people", pl.DataFrame({"day": 2, "person_id": ["q1"] * 20}), where={"day": 2})
+    assert home.read("select day from staging.people where person_id = 'p07'").rows() == [(1,)]
+    assert home.read("select min(person_id), max(person_id) from staging.people").row(0) == ("p01", "q1")
+    known = "select distinct min_value from __ducklake_metadata_lake.ducklake_table_column_stats"
+    assert "p00" not in home.read(known)["min_value"].to_list()

@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
@@ -16,6 +17,7 @@ DAYS = dg.DailyPartitionsDefinition("2026-07-01", end_date="2026-08-01")
 FIRST, LAST = "2026-07-03", "2026-07-12"
 RANGE = [f"2026-07-{day:02}" for day in range(3, 13)]
 VIEWS, ORDERS = dg.AssetKey(["t", "views"]), dg.AssetKey(["t", "orders"])
+PLANNED = dg.DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 CHECK = dg.AssetCheckKey(ORDERS, "adds_up")
 STORAGE = """
 telemetry:
@@ -245,13 +247,13 @@ def test_a_batch_costs_two_transactions_however_long_it_is(
     storage: BatchingSqliteEventLogStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[str] = []
-    for name in ("run_connection", "index_transaction", "index_connection"):
+    for name in ("run_connection", "index_connection"):
         method = getattr(storage, name)
         monkeypatch.setattr(storage, name, lambda *a, m=method, n=name: opened.append(n) or m(*a))
     storage.store_event_batch(materialisations("run-4", RANGE))
-    assert (opened.count("run_connection"), opened.count("index_transaction")) == (1, 1)
+    assert (opened.count("run_connection"), opened.count("index_connection")) == (1, 1)
     SqliteEventLogStorage.store_event_batch(storage, materialisations("run-5", RANGE))
-    assert opened.count("index_transaction") == 1 + len(RANGE)
+    assert opened.count("run_connection") == 1 + len(RANGE)
 
 
 def test_an_asset_keeps_the_last_event_of_a_mixed_batch(storage: BatchingSqliteEventLogStorage, tmp_path: Path) -> None:
@@ -271,3 +273,45 @@ def shown_time(storage: SqliteEventLogStorage) -> object:
     """The time by which Dagster orders assets, as the asset row keeps it."""
     with storage.index_connection() as connection:
         return connection.exec_driver_sql("select last_materialization_timestamp from asset_keys").fetchone()[0]
+
+
+def test_planned_checks_are_a_batch_too_and_the_index_keeps_all_or_nothing_of_it(
+    storage: BatchingSqliteEventLogStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["adds_up", "is_whole"]
+    planned = [
+        entry("run-7", PLANNED, AssetCheckEvaluationPlanned(asset_key=ORDERS, check_name=name)) for name in names
+    ]
+    store = storage._store_asset_check_evaluation_planned
+
+    def fail_at_the_second(event: dg.EventLogEntry, event_id: int | None) -> None:
+        if event is planned[1]:
+            raise OSError("disk full")
+        store(event, event_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "_store_asset_check_evaluation_planned", fail_at_the_second)
+        with pytest.raises(OSError, match="disk full"):
+            storage.store_event_batch(planned)
+    assert known_checks(storage, names) == []
+    storage.store_event_batch(planned)
+    assert known_checks(storage, names) == names
+
+
+def known_checks(storage: BatchingSqliteEventLogStorage, names: Sequence[str]) -> list[str]:
+    keys = [dg.AssetCheckKey(ORDERS, name) for name in names]
+    return sorted(key.name for key in storage.get_latest_asset_check_execution_by_key(keys))
+
+
+def test_the_newest_materialisation_is_the_newest_whoever_stored_it(tmp_path: Path) -> None:
+    """It is remembered between two questions: this process's own events and another's must both be seen at once."""
+    ours, other = BatchingSqliteEventLogStorage(str(tmp_path)), SqliteEventLogStorage(str(tmp_path))
+
+    def newest() -> str | None:
+        found = ours.fetch_materializations(VIEWS, limit=1).records
+        return found[0].partition_key if found else None
+
+    assert newest() is None
+    for number, storage in enumerate([ours, other, other, ours, ours, other]):
+        storage.store_event(materialisations(f"run-{number}", [RANGE[number]])[0])
+        assert [newest(), newest()] == [RANGE[number]] * 2

@@ -7,11 +7,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xmkt_assets import console, quarantine
 from xmkt_assets.automation.jobs import LOAD
 from xmkt_assets.contracts import Contract, contracts
 from xmkt_assets.erasure.requests import Account
@@ -357,6 +359,63 @@ def test_one_run_takes_the_sheet_over_and_loads_the_mended_day(platform: Platfor
     assert metadata(second, "raw.quarantine_fixes")[0]["sheets_taken_over"] == 1
     assert platform.read(f"select distinct decided_by from {FIXES}").item() == "wang"
     assert not target.exists()
+
+
+# ── from the command line ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def own_home(door: Door, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """This process's home is the door's, and what a command sets in the environment is undone."""
+    for name in ("DAGSTER_HOME", "DAGSTER_DISABLE_TELEMETRY", "DAGSTER_EVENT_BATCH_SIZE"):
+        monkeypatch.setenv(name, "to be restored")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XMKT_HOME", str(door.home))
+    monkeypatch.delenv("XMKT_LANDING", raising=False)
+    return door.home
+
+
+def test_the_commands_list_export_and_load_again_what_was_mended(
+    door: Door, own_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door.put(rows(["n1"]) + rows(["b1", "b2"], dwell="soon"))
+    door.load()
+    assert quarantine.main([]) == 0
+    assert "Open rows in quarantine: 2" in capsys.readouterr().out
+
+    sheet, mended = own_home / "sheet.csv", own_home / "mended.csv"
+    assert quarantine.main(["export", "course_views", str(sheet)]) == 0
+    assert f"2 refused rows of course_views are in {sheet}" in capsys.readouterr().out
+    exported = pl.read_csv(sheet, infer_schema=False)
+    is_b1 = pl.col("view_id") == "b1"
+    values = {"decision": "fixed", "dwell_seconds": "75"}
+    exported.with_columns(
+        pl.when(is_b1).then(pl.lit(new)).otherwise(pl.col(name)).alias(name) for name, new in values.items()
+    ).write_csv(mended)
+
+    run_whole = console.run_job
+    only = [dg.AssetKey(table.split(".")) for table in ("raw.quarantine_fixes", "raw.course_views")]
+    monkeypatch.setattr(console, "run_job", lambda *what, **how: run_whole(*what, **how, only=only))
+    assert quarantine.main(["replay", str(mended), "--by", "wang"]) == 0
+    said = capsys.readouterr().out
+    assert f"Loading {DAY} … {DAY} again" in said
+    assert f"2 rows were open in quarantine, 1 are now; decisions are in {FIXES}" in said
+    assert door.ids() == ["b1", "n1"]
+    assert door.read(f"select decided_by, decision from {FIXES}") == [("wang", "fixed")]
+
+
+def test_the_commands_refuse_an_unknown_feed_and_a_sheet_without_a_decision(
+    door: Door, own_home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match=r"There is no feed 'views'; wanted one of .*course_views"):
+        quarantine.main(["export", "views", str(own_home / "sheet.csv")])
+    door.put(rows(["b1"], dwell="soon"))
+    door.load()
+    with pytest.raises(SystemExit, match="holds no decision that can be taken over; nothing was loaded"):
+        quarantine.main(["replay", str(door.sheet()), "--by", "wang"])
+    with pytest.raises(SystemExit):
+        quarantine.main(["replay", str(door.sheet())])
+    assert "--by" in capsys.readouterr().err
 
 
 # ── spreadsheets ─────────────────────────────────────────────────────────────────────────────────────────────────────

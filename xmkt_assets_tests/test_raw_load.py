@@ -121,10 +121,13 @@ def assert_adds_up(found: Loaded) -> None:
 
 
 class MemorySession(Session):
-    """A session on tables in memory, which have no snapshots."""
+    """A session on tables in memory, which have no snapshots and keep no notes."""
 
     def snapshot_id(self) -> int:
         return 0
+
+    def _leave_note(self, note: str, origin: str | None) -> None:
+        pass
 
 
 class MemoryLake(Lake):

@@ -5,7 +5,7 @@ from datetime import date, datetime
 import polars as pl
 import pytest
 
-from xmkt_assets_tests.sql_helper import run_model
+from xmkt_assets_tests.sql_helper import assert_model, run_model
 
 DAY = date(2026, 9, 28)
 NOON, TOMORROW = datetime(2026, 9, 28, 12), datetime(2026, 9, 29)
@@ -175,10 +175,14 @@ def test_occasion_eligibility_keeps_checks_of_consenting_customers_before_the_da
     def check(order_id: str, product_id: str, customer: str, at: datetime = NOON) -> dict[str, object]:
         return {"order_id": order_id, "product_id": product_id, "customer_id": customer, "checked_at": at}
 
-    found = run_model(
+    assert_model(
         "recommenders.occasion_eligibility",
-        {
-            "staging.gate_profiling": gate(("insurer", "c1", "p1"), ("course_platform", "c2", "p2")),
+        given={
+            "staging.gate_profiling": """
+                as_of_on   | partner         | subject_id | person_id
+                2026-09-28 | insurer         | c1         | p1
+                2026-09-28 | course_platform | c2         | p2
+            """,
             "staging.product_eligibility": [
                 check("o1", "x", "c1"),
                 check("o1", "y", "c1"),
@@ -186,89 +190,54 @@ def test_occasion_eligibility_keeps_checks_of_consenting_customers_before_the_da
                 check("o3", "x", "c1", TOMORROW),
             ],
         },
+        expect=[
+            {"as_of_on": DAY, "occasion_id": "o1", "item_id": "x"},
+            {"as_of_on": DAY, "occasion_id": "o1", "item_id": "y"},
+        ],
         day=DAY,
     )
-    assert found.rows() == [(DAY, "o1", "x"), (DAY, "o1", "y")]
 
 
 def test_items_of_both_kinds_speak_the_same_words() -> None:
-    courses = run_model(
+    assert_model(
         "recommenders.course_items",
-        {
-            "staging.courses": [
-                {
-                    "course_id": "c1",
-                    "title": "理财入门",
-                    "topics": "理财",
-                    "teacher_id": "t1",
-                    "price_fen": 9900,
-                    "duration_seconds": 3600,
-                    "description": "",
-                    "published_on": DAY,
-                }
-            ]
+        given={
+            "staging.courses": """
+                course_id | title    | topics | price_fen
+                c1        | 理财入门 | 理财   | 9900
+            """
         },
+        expect=[{"item_id": "c1", "title": "理财入门", "topics": "理财", "price_fen": 9900}],
     )
-    products = run_model(
+    assert_model(
         "recommenders.product_items",
-        {
-            "staging.products": pl.DataFrame(
-                {
-                    "product_id": "x",
-                    "product_name": "Travel",
-                    "product_class": "travel",
-                    "topics": None,
-                    "annual_premium_fen": 100,
-                    "is_on_sale": False,
-                    "description": "",
-                },
-                schema_overrides={"topics": pl.String},
-            )
-        },
+        given={"staging.products": [{"product_id": "x", "product_name": "Travel", "annual_premium_fen": 100}]},
+        expect=[{"item_id": "x", "title": "Travel", "topics": "", "price_fen": 100}],
     )
-    shared = ["item_id", "title", "topics", "price_fen"]
-    assert courses.select(shared).row(0) == ("c1", "理财入门", "理财", 9900)
-    assert products.select(shared).row(0) == ("x", "Travel", "", 100)
 
 
 def test_leaderboard_joins_both_targets_with_the_gain_over_popularity() -> None:
-    def line(target: str, model: str, metric: str, compared_with: str, value: float | None) -> dict[str, object]:
-        return {
-            "as_of_on": DAY,
-            "target": target,
-            "model": model,
-            "metric": metric,
-            "compared_with": compared_with,
-            "value": value,
-            "ci_low": None if value is None else value - 0.01,
-            "ci_high": None if value is None else value + 0.01,
-            "cases": 9,
-            "persons": 8,
-            "run_id": "r",
-            "fit_seconds": 0.1,
-            "note": "no purchase" if value is None else None,
-        }
-
-    course = [
-        line("course", "popularity", "hr@3", "nothing", 0.5),
-        line("course", "als", "hr@3", "nothing", 0.625),
-        line("course", "als", "hr@3", "popularity", 0.125),
-        line("course", "als", "hr@3", "item_knn", 0.3),
-        {**line("course", "als", "hr@3", "nothing", 0.9), "as_of_on": date(2026, 9, 27)},
-    ]
-    found = run_model(
+    assert_model(
         "recommenders.leaderboard",
-        {
-            "recommenders.course_leaderboard": pl.DataFrame(course, schema_overrides={"note": pl.String}),
-            "recommenders.product_leaderboard": pl.DataFrame(
-                [line("product", "not applicable", "not applicable", "nothing", None)],
-                schema_overrides={"value": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64},
-            ),
+        given={
+            "recommenders.course_leaderboard": """
+                as_of_on   | target | model      | metric | compared_with | value | ci_low | ci_high
+                2026-09-28 | course | popularity | hr@3   | nothing       | 0.5   | 0.49   | 0.51
+                2026-09-28 | course | als        | hr@3   | nothing       | 0.625 | 0.615  | 0.635
+                2026-09-28 | course | als        | hr@3   | popularity    | 0.125 | 0.115  | 0.135
+                2026-09-28 | course | als        | hr@3   | item_knn      | 0.3   | 0.29   | 0.31
+                2026-09-27 | course | als        | hr@3   | nothing       | 0.9   | 0.89   | 0.91
+            """,
+            "recommenders.product_leaderboard": """
+                as_of_on   | target  | model          | metric         | compared_with | note
+                2026-09-28 | product | not applicable | not applicable | nothing       | no purchase
+            """,
         },
+        expect="""
+            target  | model          | value | gain  | gain_low | gain_high | note
+            course  | als            | 0.625 | 0.125 | 0.115    | 0.135     |
+            course  | popularity     | 0.5   |       |          |           |
+            product | not applicable |       |       |          |           | no purchase
+        """,
         day=DAY,
     )
-    assert found.select("target", "model", "value", "gain", "gain_low", "gain_high", "note").rows() == [
-        ("course", "als", 0.625, 0.125, pytest.approx(0.115), pytest.approx(0.135), None),
-        ("course", "popularity", 0.5, None, None, None, None),
-        ("product", "not applicable", None, None, None, None, "no purchase"),
-    ]

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 
 import dagster as dg
 import duckdb
 import polars as pl
 import pytest
 
+from xmkt_assets.audits import ALL_DAYS
 from xmkt_assets.campaigns.tables import CAMPAIGN_LIST_SCHEMA, EXCLUSIONS_SCHEMA
 from xmkt_assets.definitions import build_defs
 from xmkt_assets.sql_models import SqlCheck, load_checks
@@ -270,15 +271,16 @@ def checks(definitions: dg.Definitions) -> dict[str, SqlCheck]:
     return {check.name: check for check in load_checks(FOLDER, tables=tables)}
 
 
-def run(check: SqlCheck, tables: Tables) -> pl.DataFrame:
-    """What the query returns on these rows; every table it reads must be given."""
+def run(check: SqlCheck, tables: Tables, *, bounds: tuple[datetime, datetime] = ALL_DAYS) -> pl.DataFrame:
+    """What the query returns on these rows, asked of the days in `bounds`; every table it reads must be given."""
     assert tables.keys() == check.reads, "give rows for exactly the tables that the check reads"
     con = duckdb.connect()
     for name, rows in tables.items():
         con.execute(f"create schema if not exists {name.split('.')[0]}")
         con.register("given", pl.DataFrame(list(rows), infer_schema_length=None))
         con.execute(f"create table {name} as select * from given")
-    return con.sql(check.sql).pl()
+    params = {name: at for name, at in zip(("start", "end"), bounds, strict=True) if f"${name}" in check.sql}
+    return con.sql(check.sql, params=params or None).pl()
 
 
 def test_every_check_has_a_case_here(checks: dict[str, SqlCheck]) -> None:
@@ -295,6 +297,57 @@ def test_a_check_returns_the_planted_rows_and_no_others(checks: dict[str, SqlChe
     case = CASES[name]
     tables = {table: [*rows, *case.planted.get(table, ())] for table, rows in case.good.items()}
     assert sorted(run(checks[name], tables).select(case.keys).rows(), key=str) == case.found
+
+
+def days(first: date, last: date) -> tuple[datetime, datetime]:
+    return datetime.combine(first, time()), datetime.combine(last + timedelta(days=1), time())
+
+
+@pytest.mark.parametrize(
+    ("apart_days", "loaded_on", "is_told"),
+    [
+        (1, "first", True),
+        (1, "second", True),
+        (31, "first", True),
+        (31, "second", True),
+        (32, "second", False),
+        (1, "neither", False),
+    ],
+)
+def test_a_load_is_told_of_a_line_delivered_again_within_31_days_of_the_days_it_loads(
+    checks: dict[str, SqlCheck], apart_days: int, loaded_on: str, is_told: bool
+) -> None:
+    second = DAY + timedelta(days=apart_days)
+    loaded = {"first": DAY, "second": second, "neither": second + timedelta(days=1)}[loaded_on]
+    for name, table, key in (
+        ("course_order_lines_come_once", "raw.course_orders", "order_line_id"),
+        ("policy_events_come_once", "raw.policies", "policy_event_id"),
+    ):
+        rows = {table: [{key: "twice", "dt": day} for day in (DAY, second)]}
+        assert run(checks[name], rows, bounds=days(loaded, loaded)).height == is_told
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded", "is_told"),
+    [
+        ("events_left_out_are_kept_elsewhere", NEXT, True),
+        ("events_left_out_are_kept_elsewhere", DAY, True),  # the repeat of the next day may have relied on this one
+        ("events_left_out_are_kept_elsewhere", NEXT + timedelta(days=1), False),
+        ("events_left_out_are_kept_elsewhere", NEXT - timedelta(days=32), False),
+        ("cleaning_was_fitted_for_the_features", NEXT, True),
+        ("cleaning_was_fitted_for_the_features", DAY, False),
+        ("recommended_products_may_be_sold", DAY, True),
+        ("recommended_products_may_be_sold", NEXT, False),
+        ("course_recommendations_pass_the_profiling_gate", DAY - timedelta(days=1), False),
+        ("product_recommendations_pass_the_profiling_gate", DAY - timedelta(days=1), False),
+    ],
+)
+def test_what_a_load_cannot_have_changed_is_not_asked_of_it(
+    checks: dict[str, SqlCheck], name: str, loaded: date, is_told: bool
+) -> None:
+    case = CASES[name]
+    tables = {table: [*rows, *case.planted.get(table, ())] for table, rows in case.good.items()}
+    assert bool(run(checks[name], tables, bounds=days(loaded, loaded)).height) == is_told
 
 
 def test_the_check_on_held_out_people_passes_before_any_campaign_has_run(checks: dict[str, SqlCheck]) -> None:

@@ -6,9 +6,10 @@ select
     r.person_id,
     count(*) as recommendations
 from recommenders.product_recommendations as r
-where not exists (
-    select 1
-    from staging.gate_profiling as g
-    where g.as_of_on = r.as_of_on and g.person_id = r.person_id
-)
+where r.as_of_on >= cast($start as date) and r.as_of_on < cast($end as date)
+    and not exists (
+        select 1
+        from staging.gate_profiling as g
+        where g.as_of_on = r.as_of_on and g.person_id = r.person_id
+    )
 group by r.as_of_on, r.person_id

@@ -6,8 +6,9 @@ select
     r.person_id,
     r.item_id
 from recommenders.product_recommendations as r
-where not exists (
-    select 1
-    from recommenders.product_eligibility as e
-    where e.as_of_on = r.as_of_on and e.person_id = r.person_id and e.item_id = r.item_id
-)
+where r.as_of_on >= cast($start as date) and r.as_of_on < cast($end as date)
+    and not exists (
+        select 1
+        from recommenders.product_eligibility as e
+        where e.as_of_on = r.as_of_on and e.person_id = r.person_id and e.item_id = r.item_id
+    )

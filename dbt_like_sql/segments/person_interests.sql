@@ -6,22 +6,26 @@
 -- outweigh both. An item of several topics gives each an equal part.
 -- Trap: topics of courses and products are those of today's catalogue; only what the person did is as of the day.
 -- People with nothing to go by have no row.
-with item_topics as (
-    select 'course' as item_kind, c.course_id as item_id, t.topic, 1.0 / count(*) over (partition by c.course_id) as part
-    from staging.courses as c
-    cross join unnest(string_split(c.topics, '|')) as t(topic)
-    where trim(t.topic) <> ''
+with named_topics as (
+    select 'course' as item_kind, course_id as item_id, unnest(string_split(topics, '|')) as topic from staging.courses
     union all
-    select 'product' as item_kind, p.product_id as item_id, t.topic, 1.0 / count(*) over (partition by p.product_id) as part
-    from staging.products as p
-    cross join unnest(string_split(p.topics, '|')) as t(topic)
-    where trim(t.topic) <> ''
+    select 'product' as item_kind, product_id as item_id, unnest(string_split(topics, '|')) as topic
+    from staging.products
+),
+item_topics as (
+    select item_kind, item_id, topic, 1.0 / count(*) over (partition by item_kind, item_id) as part
+    from named_topics
+    where trim(topic) <> ''
+),
+named_interests as (
+    select g.person_id, unnest(string_split(g.stated_interests, '|')) as topic
+    from staging.gate_profiling as g
+    where g.as_of_on = cast($start as date)
 ),
 stated as (
-    select distinct g.person_id, trim(t.topic) as topic
-    from staging.gate_profiling as g
-    cross join unnest(string_split(g.stated_interests, '|')) as t(topic)
-    where g.as_of_on = cast($start as date) and trim(t.topic) <> ''
+    select distinct person_id, trim(topic) as topic
+    from named_interests
+    where trim(topic) <> ''
 ),
 -- Per person and item first: a million views become a few hundred thousand pairs before they meet their topics.
 course_dwell as (

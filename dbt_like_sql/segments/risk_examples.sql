@@ -79,7 +79,7 @@ insured as (
         and e.covered_until_on >= cast(e.observed_at - interval 1 day as date)
     group by e.observed_at, e.person_id
 ),
-claims as (
+claim_counts as (
     select
         m.observed_at,
         c.person_id,
@@ -135,6 +135,6 @@ from insured as i
 inner join moments as m on m.observed_at = i.observed_at
 inner join person as p on p.person_id = i.person_id
 cross join look_back as l
-left join claims as c on c.observed_at = i.observed_at and c.person_id = i.person_id
+left join claim_counts as c on c.observed_at = i.observed_at and c.person_id = i.person_id
 left join product_views as pv on pv.observed_at = i.observed_at and pv.person_id = i.person_id
 left join course_views as cv on cv.observed_at = i.observed_at and cv.person_id = i.person_id

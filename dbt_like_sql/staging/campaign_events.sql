@@ -1,5 +1,6 @@
 -- grain: partner, event_id
 -- partition: occurred_on
+-- mapping: same day
 -- One row per thing that happened to a person in a campaign, also for experiments run elsewhere and imported (event assignment).
 select
     partner, -- Firm that saw it @accepted(course_platform, insurer)
@@ -20,11 +21,15 @@ select
 from raw.campaign_events as r
 where r.occurred_at >= $start and r.occurred_at < $end
     -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    -- Of other days the 31 before are looked at: a day costs the same after ten years as after one.
     and not exists (
         select 1
         from raw.campaign_events as e
-        where e.partner = r.partner and e.event_id = r.event_id and (
-            cast(e.occurred_at as date) < cast(r.occurred_at as date)
-            or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
-        )
+        where e.partner = r.partner and e.event_id = r.event_id
+            and e.occurred_at >= $start - interval 31 day and e.occurred_at < $end
+            and cast(e.occurred_at as date) >= cast(r.occurred_at as date) - interval 31 day
+            and (
+                cast(e.occurred_at as date) < cast(r.occurred_at as date)
+                or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
+            )
     )

@@ -1,5 +1,6 @@
 -- grain: view_id
 -- partition: viewed_on
+-- mapping: same day
 -- One row per view of a course page or lecture. Views of courses missing from the catalogue stay in: look them up with a left join.
 select
     view_id, -- Unique id of the view
@@ -12,11 +13,15 @@ select
 from raw.course_views as r
 where r.viewed_at >= $start and r.viewed_at < $end
     -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    -- Of other days the 31 before are looked at: a day costs the same after ten years as after one.
     and not exists (
         select 1
         from raw.course_views as e
-        where e.view_id = r.view_id and (
-            cast(e.viewed_at as date) < cast(r.viewed_at as date)
-            or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
-        )
+        where e.view_id = r.view_id
+            and e.viewed_at >= $start - interval 31 day and e.viewed_at < $end
+            and cast(e.viewed_at as date) >= cast(r.viewed_at as date) - interval 31 day
+            and (
+                cast(e.viewed_at as date) < cast(r.viewed_at as date)
+                or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
+            )
     )

@@ -1,9 +1,12 @@
 -- grain: table_name, event_id, delivered_on
 -- partition: happened_on
+-- mapping: same day
 -- One row per delivered event that staging leaves out because its unique id was delivered before: the day it first
--- happened keeps the event, of one day the newest delivery. An identical repeat costs nothing; of one that differs
--- somebody should ask the partner which is right (check repeated_events_agree). Repeats within one delivery are counted
--- in raw.file_ledger. Claims, eligibility and campaign events follow the same rule and are not listed here.
+-- happened keeps the event, of one day the newest delivery. Of other days the 31 before are looked at; an id that comes
+-- back later than that is an event of its own (check grain_is_unique_over_all_days of its table finds it). An identical
+-- repeat costs nothing; of one that differs somebody should ask the partner which is right (check repeated_events_agree).
+-- Repeats within one delivery are counted in raw.file_ledger. Claims, eligibility and campaign events follow the same
+-- rule and are not listed here.
 with outdone as (
     select
         'course_views' as table_name, 'course_platform' as partner, r.view_id as event_id, r.user_id as subject_id,
@@ -16,10 +19,12 @@ with outdone as (
             and r.source is not distinct from e.source as is_identical
     from raw.course_views as r
     inner join raw.course_views as e on e.view_id = r.view_id
-    where r.viewed_at >= $start and r.viewed_at < $end and (
-        cast(e.viewed_at as date) < cast(r.viewed_at as date)
-        or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
-    )
+    where r.viewed_at >= $start and r.viewed_at < $end and e.viewed_at >= $start - interval 31 day and e.viewed_at < $end
+        and cast(e.viewed_at as date) >= cast(r.viewed_at as date) - interval 31 day
+        and (
+            cast(e.viewed_at as date) < cast(r.viewed_at as date)
+            or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
+        )
     union all
     select
         'course_orders' as table_name, 'course_platform' as partner, r.order_line_id as event_id, r.user_id as subject_id,
@@ -33,10 +38,12 @@ with outdone as (
             and r.status is not distinct from e.status as is_identical
     from raw.course_orders as r
     inner join raw.course_orders as e on e.order_line_id = r.order_line_id
-    where r.ordered_at >= $start and r.ordered_at < $end and (
-        cast(e.ordered_at as date) < cast(r.ordered_at as date)
-        or (cast(e.ordered_at as date) = cast(r.ordered_at as date) and e.dt > r.dt)
-    )
+    where r.ordered_at >= $start and r.ordered_at < $end and e.ordered_at >= $start - interval 31 day and e.ordered_at < $end
+        and cast(e.ordered_at as date) >= cast(r.ordered_at as date) - interval 31 day
+        and (
+            cast(e.ordered_at as date) < cast(r.ordered_at as date)
+            or (cast(e.ordered_at as date) = cast(r.ordered_at as date) and e.dt > r.dt)
+        )
     union all
     select
         'course_reviews' as table_name, 'course_platform' as partner, r.review_id as event_id, r.user_id as subject_id,
@@ -49,10 +56,12 @@ with outdone as (
             and r.review_text is not distinct from e.review_text as is_identical
     from raw.course_reviews as r
     inner join raw.course_reviews as e on e.review_id = r.review_id
-    where r.reviewed_at >= $start and r.reviewed_at < $end and (
-        cast(e.reviewed_at as date) < cast(r.reviewed_at as date)
-        or (cast(e.reviewed_at as date) = cast(r.reviewed_at as date) and e.dt > r.dt)
-    )
+    where r.reviewed_at >= $start and r.reviewed_at < $end and e.reviewed_at >= $start - interval 31 day and e.reviewed_at < $end
+        and cast(e.reviewed_at as date) >= cast(r.reviewed_at as date) - interval 31 day
+        and (
+            cast(e.reviewed_at as date) < cast(r.reviewed_at as date)
+            or (cast(e.reviewed_at as date) = cast(r.reviewed_at as date) and e.dt > r.dt)
+        )
     union all
     select
         'product_views' as table_name, 'insurer' as partner, r.view_id as event_id, r.customer_id as subject_id,
@@ -65,10 +74,12 @@ with outdone as (
             and r.source is not distinct from e.source as is_identical
     from raw.product_views as r
     inner join raw.product_views as e on e.view_id = r.view_id
-    where r.viewed_at >= $start and r.viewed_at < $end and (
-        cast(e.viewed_at as date) < cast(r.viewed_at as date)
-        or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
-    )
+    where r.viewed_at >= $start and r.viewed_at < $end and e.viewed_at >= $start - interval 31 day and e.viewed_at < $end
+        and cast(e.viewed_at as date) >= cast(r.viewed_at as date) - interval 31 day
+        and (
+            cast(e.viewed_at as date) < cast(r.viewed_at as date)
+            or (cast(e.viewed_at as date) = cast(r.viewed_at as date) and e.dt > r.dt)
+        )
     union all
     select
         'policies' as table_name, 'insurer' as partner, r.policy_event_id as event_id, r.customer_id as subject_id,
@@ -86,10 +97,12 @@ with outdone as (
             and r.sum_insured_fen is not distinct from e.sum_insured_fen as is_identical
     from raw.policies as r
     inner join raw.policies as e on e.policy_event_id = r.policy_event_id
-    where r.occurred_at >= $start and r.occurred_at < $end and (
-        cast(e.occurred_at as date) < cast(r.occurred_at as date)
-        or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
-    )
+    where r.occurred_at >= $start and r.occurred_at < $end and e.occurred_at >= $start - interval 31 day and e.occurred_at < $end
+        and cast(e.occurred_at as date) >= cast(r.occurred_at as date) - interval 31 day
+        and (
+            cast(e.occurred_at as date) < cast(r.occurred_at as date)
+            or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
+        )
 )
 
 select

@@ -59,12 +59,13 @@ stated as (
     select
         n.partner,
         n.subject_id,
-        unnest(['phone', 'email']) as kind,
-        unnest([n.phone_hash, n.email_hash]) as identifier_hash,
-        unnest([coalesce(h.phone_first_on, n.first_on), coalesce(h.email_first_on, n.first_on)]) as first_on,
-        unnest([h.phone_emptied_on, h.email_emptied_on]) as emptied_on
+        k.kind,
+        case k.kind when 'phone' then n.phone_hash else n.email_hash end as identifier_hash,
+        coalesce(case k.kind when 'phone' then h.phone_first_on else h.email_first_on end, n.first_on) as first_on,
+        case k.kind when 'phone' then h.phone_emptied_on else h.email_emptied_on end as emptied_on
     from newest as n
     left join histories as h on n.partner = h.partner and n.subject_id = h.subject_id
+    cross join (values ('phone'), ('email')) as k(kind)
 ),
 
 told as (

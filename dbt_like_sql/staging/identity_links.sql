@@ -1,4 +1,5 @@
 -- grain: partner, subject_id, other_partner, other_subject_id, kind
+-- engine: duckdb - proofs are followed by a recursive query, which Sail lacks; hashes compared as numbers, which Spark lacks
 -- One row per two accounts that an identifier speaks of together, with what was decided; joined rows make the people of
 -- staging.identities. Without hashes, but personal: only staging reads it. The sharing agreement gives the order of
 -- precedence (staging.identifier_rules) and the life of the keys (staging.hash_keys).

@@ -1,5 +1,6 @@
 -- grain: policy_event_id
 -- partition: occurred_on
+-- mapping: same day
 -- One row per event in the life of a policy: issued, renewed for a further term, cancelled. One policy has several rows.
 select
     policy_event_id, -- Unique id of the event
@@ -17,11 +18,15 @@ select
 from raw.policies as r
 where r.occurred_at >= $start and r.occurred_at < $end
     -- The same id delivered again: the day it first happened keeps it, of one day the newest delivery.
+    -- Of other days the 31 before are looked at: a day costs the same after ten years as after one.
     and not exists (
         select 1
         from raw.policies as e
-        where e.policy_event_id = r.policy_event_id and (
-            cast(e.occurred_at as date) < cast(r.occurred_at as date)
-            or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
-        )
+        where e.policy_event_id = r.policy_event_id
+            and e.occurred_at >= $start - interval 31 day and e.occurred_at < $end
+            and cast(e.occurred_at as date) >= cast(r.occurred_at as date) - interval 31 day
+            and (
+                cast(e.occurred_at as date) < cast(r.occurred_at as date)
+                or (cast(e.occurred_at as date) = cast(r.occurred_at as date) and e.dt > r.dt)
+            )
     )

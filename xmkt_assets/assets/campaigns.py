@@ -9,16 +9,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import dagster as dg
-import duckdb
 import polars as pl
 
 from xmkt_assets.campaigns import tables
-from xmkt_assets.campaigns.decisions import CampaignError, Decisions, Inputs, decide
+from xmkt_assets.campaigns.decisions import CampaignError, Decisions, decide
+from xmkt_assets.campaigns.inputs import read_inputs
 from xmkt_assets.campaigns.pictures import waterfall_figure
 from xmkt_assets.campaigns.plan import CampaignPlan, PlanError, load_plan
-from xmkt_assets.materialisation import column_schema, markdown_table, picture, written_metadata
+from xmkt_assets.materialisation import column_schema, markdown_table, picture, sample, written_metadata
 from xmkt_assets.partitions import CAMPAIGNS
+from xmkt_assets.reproduction import run_row
 from xmkt_assets.resources import Warehouse
+from xmkt_assets.showing import sample_columns
+from xmkt_assets.snapshots import as_of_session
 from xmkt_assets.warehouse import Equal, Replace, Session, Written
 
 LIST = "campaigns.campaign_list"
@@ -137,7 +140,8 @@ def campaign(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterato
     read_snapshot = warehouse.snapshot_id()
     try:
         plan = load_plan(context.partition_key, folder=Path(warehouse.home) / "campaigns")
-        decisions = decide(plan, read_inputs(warehouse, plan))
+        with as_of_session(warehouse.lake, read_snapshot) as past:  # all tables of one and the same moment
+            decisions = decide(plan, read_inputs(past, plan))
     except (PlanError, CampaignError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     with warehouse.session() as session:
@@ -147,60 +151,12 @@ def campaign(context: dg.AssetExecutionContext, warehouse: Warehouse) -> Iterato
         if not all(result.passed for result in checked):
             yield from checked
             raise dg.Failure(_refusal(plan, checked), allow_retries=False)
-        written = _publish(session, plan)
+        session.stage_rows("new_run", run_row(plan, decisions, run_id=context.run.run_id, read_snapshot=read_snapshot))
+        written = _publish(session, plan, run_id=context.run.run_id, read_snapshot=read_snapshot)
     story = _story(plan, decisions)
-    for one, rows in zip(written, (decisions.listed, decisions.exclusions), strict=True):
+    for one, rows in zip(written, (decisions.listed, decisions.exclusions), strict=False):
         yield _result(one, rows, read_snapshot=read_snapshot, story=story)
     yield from checked
-
-
-def read_inputs(warehouse: Warehouse, plan: CampaignPlan) -> Inputs:
-    """What was known at the end of the plan's `as_of` day.
-
-    Raises:
-        CampaignError: a table is missing, or has no rows of that day though people consented to joint marketing.
-    """
-    consents = _as_of(warehouse, plan, "staging.consent_decisions", where="purpose = 'joint_marketing'")
-    must = bool(consents["is_allowed"].any())
-    profiles = _as_of(warehouse, plan, "segments.person_profile", must_have_rows=must)
-    return Inputs(
-        consents=consents,
-        gate=_as_of(warehouse, plan, "staging.gate_joint_marketing", must_have_rows=must),
-        do_not_contact=_as_of(warehouse, plan, "staging.do_not_contact", must_have_rows=False),
-        profiles=profiles,
-        courses=_as_of(warehouse, plan, "recommenders.course_recommendations", must_have_rows=must),
-        products=_as_of(warehouse, plan, "recommenders.product_recommendations", must_have_rows=must),
-        eligible_products=_as_of(warehouse, plan, "recommenders.product_eligibility", must_have_rows=must),
-        catalogue=_catalogue(warehouse, plan),
-    )
-
-
-def _as_of(
-    warehouse: Warehouse, plan: CampaignPlan, table: str, *, where: str = "true", must_have_rows: bool = True
-) -> pl.DataFrame:
-    try:
-        rows = warehouse.read(f"select * from {table} where as_of_on = $day and {where}", day=plan.as_of)
-    except duckdb.CatalogException as error:
-        raise CampaignError(_missing(plan, table, "does not exist")) from error
-    if must_have_rows and rows.is_empty():
-        raise CampaignError(_missing(plan, table, f"has no rows as of {plan.as_of}"))
-    return rows
-
-
-def _catalogue(warehouse: Warehouse, plan: CampaignPlan) -> pl.DataFrame:
-    """Courses and products by the words of today's catalogue; it has no history."""
-    query = "select item_id, title, topics from recommenders.{}_items"
-    try:
-        return pl.concat(warehouse.read(query.format(side)) for side in ("course", "product"))
-    except duckdb.CatalogException as error:
-        raise CampaignError(_missing(plan, "recommenders.course_items or product_items", "does not exist")) from error
-
-
-def _missing(plan: CampaignPlan, table: str, found: str) -> str:
-    return (
-        f"Campaign {plan.id}: {table} {found}; the plan reads it as of {plan.as_of}. Materialise the partition "
-        f"{plan.as_of} of {table} (and what it reads), or set as_of in campaigns/{plan.id}.yaml to a day that has it."
-    )
 
 
 def _audit(session: Session, plan: CampaignPlan, audit: Audit) -> dg.AssetCheckResult:
@@ -220,13 +176,17 @@ def _refusal(plan: CampaignPlan, checked: list[dg.AssetCheckResult]) -> str:
     )
 
 
-def _publish(session: Session, plan: CampaignPlan) -> list[Written]:
+def _publish(session: Session, plan: CampaignPlan, *, run_id: str, read_snapshot: int) -> list[Written]:
+    """Both tables, and the note from which the list can be made again."""
     scope = Equal((("campaign_id", plan.id),))
+    this_run = Equal((("campaign_id", plan.id), ("run_id", run_id)))
     return session.commit(
         [
             Replace(LIST, "new_list", scope, tables.CAMPAIGN_LIST_DESCRIPTION, tables.CAMPAIGN_LIST_COLUMNS),
             Replace(EXCLUSIONS, "new_exclusions", scope, tables.EXCLUSIONS_DESCRIPTION, tables.EXCLUSIONS_COLUMNS),
-        ]
+            Replace(tables.LIST_RUNS, "new_run", this_run, tables.LIST_RUNS_DESCRIPTION, tables.LIST_RUNS_COLUMNS),
+        ],
+        read_snapshot_id=read_snapshot,
     )
 
 
@@ -252,7 +212,12 @@ def _result(one: Written, rows: pl.DataFrame, *, read_snapshot: int, story: dict
     columns = [dg.TableColumn(name, str(kind), meanings[name]) for name, kind in rows.schema.items()]
     return dg.MaterializeResult(
         asset_key=one.table.split("."),
-        metadata={**written_metadata(one, read_snapshot_id=read_snapshot), **column_schema(columns), **story},
+        metadata={
+            **written_metadata(one, read_snapshot_id=read_snapshot),
+            **column_schema(columns),
+            **sample(one.table, rows.select(sample_columns(one.table, rows.columns))),
+            **story,
+        },
         data_version=dg.DataVersion(f"snapshot-{one.snapshot_id}"),
     )
 

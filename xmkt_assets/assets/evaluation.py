@@ -51,7 +51,7 @@ def experiment_results(warehouse: Warehouse) -> dg.MaterializeResult:
     """Sample-ratio check, then the difference in means of every arm and metric with its interval."""
     read_snapshot = warehouse.snapshot_id()
     rows = experiments.results(warehouse.read(PEOPLE))
-    written = _write(warehouse, RESULTS, rows, tables.RESULTS_DESCRIPTION, tables.RESULTS_COLUMNS)
+    written = _write(warehouse, RESULTS, rows, tables.RESULTS_COLUMNS, read_snapshot=read_snapshot)
     shown = rows.select("campaign_id", "arm", "metric", "is_goal", "status", "srm_verdict", "verdict")
     metadata = {
         "experiments": rows["campaign_id"].n_unique(),
@@ -81,7 +81,7 @@ def uplift_curves(config: UpliftConfig, warehouse: Warehouse) -> dg.MaterializeR
     rows = experiments.curves(
         people, features=_features(warehouse, people), bootstrap_count=config.bootstrap_count, seed=config.seed
     )
-    written = _write(warehouse, CURVES, rows, tables.CURVES_DESCRIPTION, tables.CURVES_COLUMNS)
+    written = _write(warehouse, CURVES, rows, tables.CURVES_COLUMNS, read_snapshot=read_snapshot)
     metadata = {
         "findings": dg.MetadataValue.md("\n".join(f"- {line}" for line in curve_sentences(rows)) or "no experiment"),
         "how_qini_is_defined": "area between curve and random order, per treated person, not normalised (Radcliffe)",
@@ -101,12 +101,15 @@ def _features(warehouse: Warehouse, people: pl.DataFrame) -> dict[str, pl.DataFr
 
 
 def _write(
-    warehouse: Warehouse, table: str, rows: pl.DataFrame, description: str, columns: dict[str, tuple[Any, str]]
+    warehouse: Warehouse, table: str, rows: pl.DataFrame, columns: dict[str, tuple[Any, str]], *, read_snapshot: int
 ) -> Written:
+    """Replace the table; its snapshot notes what it was made from, so that maintenance keeps both."""
     meanings = _meanings(columns)
+    description = tables.RESULTS_DESCRIPTION if table == RESULTS else tables.CURVES_DESCRIPTION
     with warehouse.session() as session:
         session.stage_rows("new_rows", rows)
-        return session.commit([Replace(table, "new_rows", Whole(), description, meanings)])[0]
+        change = Replace(table, "new_rows", Whole(), description, meanings)
+        return session.commit([change], read_snapshot_id=read_snapshot)[0]
 
 
 def _meanings(columns: dict[str, tuple[Any, str]]) -> dict[str, str]:

@@ -4,7 +4,7 @@ To add a feed, add its contract: nothing is registered here.
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,15 @@ import polars as pl
 
 from xmkt_assets.contracts import Contract, contracts
 from xmkt_assets.contracts.docs import columns_table, terms_table
-from xmkt_assets.materialisation import add_day_counts, column_schema, markdown_table, written_metadata
+from xmkt_assets.known_tables import known_tables
+from xmkt_assets.materialisation import (
+    SAMPLE_ROWS,
+    add_day_counts,
+    column_schema,
+    markdown_table,
+    sample,
+    written_metadata,
+)
 from xmkt_assets.partitions import DAYS, days_of
 from xmkt_assets.raw.books import (
     LEDGER,
@@ -30,10 +38,18 @@ from xmkt_assets.raw.fixes import FIXES, empty_fixes, take_over, waiting_sheets
 from xmkt_assets.raw.late import LATE, LATE_COLUMNS, LATE_DESCRIPTION
 from xmkt_assets.raw.load import FeedLoad, empty_feed, load_feed
 from xmkt_assets.resources import PartnerDrops, Warehouse
+from xmkt_assets.showing import sample_columns
 from xmkt_assets.warehouse import Equal, Replace, Session, Written
 
 OWNERS = ["team:data-engineering"]
 MANY_SHARE = 0.01
+PROVENANCE = {
+    "partner": "Which firm delivered the row",
+    "dt": "Day of the folder it was delivered in",
+    "source_file": "File it came in, under the landing folder",
+    "source_row": "Place of the row in the file, header not counted",
+    "loaded_at": "When it was loaded (UTC)",
+}
 
 
 def feed_asset(contract: Contract) -> dg.AssetsDefinition:
@@ -82,10 +98,12 @@ def feed_asset(contract: Contract) -> dg.AssetsDefinition:
             read_snapshot = session.snapshot_id()
             load = load_feed(session, contract, local_files, run_id=context.run.run_id, loaded_at=_now())
             written = load.written or _untouched(session, contract)
+            shown = _sample(session, contract, days[-1])
         add_day_counts(context, {**dict.fromkeys(days, 0), **load.row_counts})
+        context.add_asset_metadata(shown, partition_key=days[-1].isoformat())
         yield dg.MaterializeResult(
             metadata={
-                **written_metadata(written, read_snapshot_id=read_snapshot),
+                **written_metadata(written, read_snapshot_id=read_snapshot, days=len(days)),
                 **_file_metadata(contract, load),
             },
             check_results=list(_checks(key, load)),
@@ -181,7 +199,19 @@ def _description(contract: Contract) -> str:
 
 
 def _columns(contract: Contract) -> dict[str, Any]:
-    return column_schema([dg.TableColumn(c.name, c.duckdb_type, c.meaning) for c in contract.columns])
+    of_feed = [dg.TableColumn(c.name, c.duckdb_type, c.meaning) for c in contract.columns]
+    types = known_tables()[f"raw.{contract.feed}"]
+    added = {name: dg.TableColumn(name, types[name], meaning) for name, meaning in PROVENANCE.items()}
+    before = [added.pop("partner"), added.pop("dt")]
+    return column_schema([*before, *of_feed, *added.values()])
+
+
+def _sample(session: Session, contract: Contract, day: date) -> dict[str, Any]:
+    """A few of the day's rows, without a personal column."""
+    table = f"raw.{contract.feed}"
+    columns = sample_columns(table, (*PROVENANCE, *contract.column_names))
+    rows = session.read(f"select {', '.join(columns)} from {table} where dt = $day limit {SAMPLE_ROWS}", day=day)
+    return sample(table, rows)
 
 
 def _untouched(session: Session, contract: Contract) -> Written:

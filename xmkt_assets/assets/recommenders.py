@@ -28,6 +28,7 @@ RECOMMENDER_ASSET: dict[str, Any] = {
     "group_name": "recommenders",
     "partitions_def": DAYS,
     "owners": ["team:data-science"],
+    "pool": "training",  # dagster.yaml: one run at a time trains
 }
 
 

@@ -36,6 +36,7 @@ class RiskConfig(dg.Config):
     partitions_def=DAYS,
     deps=[["segments", "person_features"]],
     kinds={"python", "sklearn", "mlflow"},
+    pool="training",  # dagster.yaml: one run at a time trains
     owners=["team:data-science"],
     tags={"personal": "yes"},
 )
@@ -84,6 +85,7 @@ def person_clusters(
     partitions_def=DAYS,
     deps=[["segments", "risk_examples"]],
     kinds={"python", "lightgbm", "mlflow"},
+    pool="training",  # dagster.yaml: one run at a time trains
     owners=["team:data-science"],
     tags={"personal": "yes"},
 )

@@ -1,19 +1,21 @@
-"""Jobs: the four things this platform does, each a selection of assets."""
+"""Jobs: the things this platform does, each a selection of assets."""
 
 from typing import Final
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
+from xmkt_assets.promises import FULL_LOOK, repeated_on_any_day
 from xmkt_assets.sql_models import SqlModel
 
-__all__ = ["ERASE", "EVALUATE", "LOAD", "PLAN", "RETRAIN", "AssetJob", "jobs"]
+__all__ = ["ERASE", "EVALUATE", "LOAD", "MAINTAIN", "PLAN", "RETRAIN", "AssetJob", "jobs"]
 
 LOAD: Final = "load_partner_drops"
 RETRAIN: Final = "retrain"
 PLAN: Final = "plan_campaign"
 EVALUATE: Final = "evaluate_and_publish"
 ERASE: Final = "erase_people"
+MAINTAIN: Final = "maintain_lake"
 
 
 def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
@@ -23,12 +25,15 @@ def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
     staging = dg.AssetSelection.groups("staging")
     gates = staging & snapshots
     erasure = dg.AssetSelection.assets(["staging", "erasures"], ["raw", "erased_subjects"])
+    looks = [table.split(".") for table, model in models.items() if repeated_on_any_day(model)]
+    on_demand = dg.AssetSelection.checks(*[dg.AssetCheckKey(dg.AssetKey(path), FULL_LOOK) for path in looks])
     members = {
-        LOAD: (dg.AssetSelection.groups("raw").materializable() | staging) - gates - erasure,
+        LOAD: (dg.AssetSelection.groups("raw").materializable() | staging) - gates - erasure - on_demand,
         RETRAIN: gates | dg.AssetSelection.groups("segments", "recommenders"),
         PLAN: dg.AssetSelection.groups("campaigns"),
         EVALUATE: dg.AssetSelection.groups("evaluation", "published"),
         ERASE: erasure,
+        MAINTAIN: dg.AssetSelection.groups("lake"),
     }
     about = {
         LOAD: "Partner files of a day (or a range of days) → raw tables, quarantine, ledger → staging.",
@@ -36,6 +41,7 @@ def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
         PLAN: "One campaign plan → campaign list with holdout, and who was left out by which rule.",
         EVALUATE: "Effects and uplift curves of every campaign so far; then the published file.",
         ERASE: "Who asked to be erased leaves tables, snapshots, files, models and logs; receipts are written.",
+        MAINTAIN: "Small files are merged, old snapshots expire unless something refers to them, unneeded files go.",
     }
     return {name: dg.define_asset_job(name, selection=members[name], description=about[name]) for name in members}
 

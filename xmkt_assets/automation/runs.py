@@ -10,12 +10,12 @@ from xmkt_assets.automation.jobs import ERASE, LOAD, RETRAIN
 from xmkt_assets.automation.sensors import UNFINISHED, newest_day
 from xmkt_assets.console import RunFailedError, run_job
 from xmkt_assets.definitions import build_defs
-from xmkt_assets.resources import Warehouse
+from xmkt_assets.resources import settings, warehouse_of
 
 
 def run_erasure(home: Path, *, retrain: bool) -> bool:
     """Carry out the waiting requests now; with `retrain`, make models and lists again. False where it failed."""
-    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), Warehouse(home=str(home))
+    defs, instance, warehouse = build_defs(), dg.DagsterInstance.get(), warehouse_of(settings())
     if instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED), limit=1):
         sys.stdout.write(
             "Other runs are under way. The request waits; the sensor carries it out after them (`make dev`).\n"

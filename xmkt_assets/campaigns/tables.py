@@ -13,6 +13,12 @@ EXCLUSIONS_DESCRIPTION: Final = (
     "were not asked, so counts per rule depend on their order."
 )
 
+LIST_RUNS: Final = "campaigns.list_runs"
+LIST_RUNS_DESCRIPTION: Final = (
+    "One row per making of a campaign's list: what it was made from, so that it can be made again and compared. Trap: "
+    "the snapshot it was written with is the row's own (select snapshot_id, * from campaigns.list_runs)."
+)
+
 CAMPAIGN_LIST_SCHEMA: Final[dict[str, pl.DataType]] = {
     "campaign_id": pl.String(),
     "person_id": pl.String(),
@@ -45,6 +51,32 @@ EXCLUSIONS_SCHEMA: Final[dict[str, pl.DataType]] = {
     "rule": pl.String(),
     "detail": pl.String(),
     "as_of_on": pl.Date(),
+}
+
+LIST_RUNS_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "campaign_id": pl.String(),
+    "run_id": pl.String(),
+    "snapshot_read": pl.Int64(),
+    "plan": pl.String(),
+    "git_sha": pl.String(),
+    "listed_count": pl.Int64(),
+    "treated_count": pl.Int64(),
+    "excluded_count": pl.Int64(),
+    "list_sha256": pl.String(),
+    "exclusions_sha256": pl.String(),
+}
+
+LIST_RUNS_COLUMNS: Final[dict[str, str]] = {
+    "campaign_id": "Plan the list was made from",
+    "run_id": "Dagster run that made it",
+    "snapshot_read": "Lake snapshot every table was read from",
+    "plan": "The plan as it was, JSON; with the salt of the arms",
+    "git_sha": "Commit of the code that made it",
+    "listed_count": "People listed",
+    "treated_count": "People listed to be contacted",
+    "excluded_count": "People left out",
+    "list_sha256": "SHA-256 of the list as canonical CSV",
+    "exclusions_sha256": "SHA-256 of the exclusions as canonical CSV",
 }
 
 CAMPAIGN_LIST_COLUMNS: Final[dict[str, str]] = {

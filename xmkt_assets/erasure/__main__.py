@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong = verify_receipt(home, chosen.verify)
         print(wrong or "The receipt holds: nobody changed it, and this home wrote it.")
         return 1 if wrong else 0
-    if not (home / "lake" / "catalog.sqlite").exists():
+    if not settings().lake.exists():
         print(f"There is no lake in {home.name}. Set XMKT_HOME to the home to erase from.", file=sys.stderr)
         return 2
     return _erase(home, chosen)

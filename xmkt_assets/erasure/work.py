@@ -144,7 +144,7 @@ def erase(
         _forget_models(place, case)
     if (place.home / "published" / "xmkt.duckdb").exists():
         say("publishing anew")
-        published.publish(place.lake.root, place.home / "published" / "xmkt.duckdb")
+        published.publish(place.lake.address, place.home / "published" / "xmkt.duckdb")
     say("looking through every byte of the home")
     for case in cases:
         hits = _hits(place, case.person)
@@ -391,7 +391,7 @@ def _content(
         "training_snapshots_no_longer_readable": [f"{t.model} {t.version}: {t.snapshot_id}" for t in gone],
         "campaigns_to_evaluate_again": case.campaigns,
         "retraining": _retraining(case),
-        "kept": list(KEPT),
+        "kept": [*KEPT, *lake.kept(place.lake.address)],
         "verification": {
             "values_looked_for": len(person.words),
             "ids_looked_for_in_columns_only": person.untold_ids,

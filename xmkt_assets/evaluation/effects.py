@@ -80,7 +80,8 @@ def _welch(
     difference = means[0] - means[1]
     if standard_error == 0:
         return Effect("not applicable", "the outcome does not vary within the arms", *counts, *means, difference)
-    freedom = sum(parts) ** 2 / sum(p**2 / (n - 1) for p, n in zip(parts, counts, strict=True))
+    # Shares of the sum, not its parts: the squares of variances near the smallest float would be 0.
+    freedom = 1 / sum((p / sum(parts)) ** 2 / (n - 1) for p, n in zip(parts, counts, strict=True))
     half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * standard_error
     p_value = float(2 * stats.t.sf(abs(difference) / standard_error, freedom))
     interval = difference - half, difference + half

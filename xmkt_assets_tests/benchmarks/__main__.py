@@ -6,10 +6,30 @@ import time
 from types import ModuleType
 from typing import Final
 
-from xmkt_assets_tests.benchmarks import day_replacement, event_log, qini, raw_loading, recommenders, sql_layer
+from xmkt_assets_tests.benchmarks import (
+    day_replacement,
+    event_log,
+    qini,
+    raw_loading,
+    recommenders,
+    refresh_dbt,
+    scale_day,
+    scale_graph,
+    sql_layer,
+)
 from xmkt_assets_tests.benchmarks.measure import machine, table
 
-BENCHMARKS: Final[tuple[ModuleType, ...]] = (raw_loading, day_replacement, recommenders, qini, event_log, sql_layer)
+BENCHMARKS: Final[tuple[ModuleType, ...]] = (
+    raw_loading,
+    day_replacement,
+    recommenders,
+    qini,
+    event_log,
+    sql_layer,
+    refresh_dbt,
+    scale_graph,
+    scale_day,
+)
 BY_NAME: Final = {module.__name__.rsplit(".", 1)[-1]: module for module in BENCHMARKS}
 
 

@@ -1,5 +1,6 @@
 """Taking turns, and the table of what was found."""
 
+import math
 import os
 import statistics
 import time
@@ -83,4 +84,6 @@ def _line(name: str, one: Comparison) -> tuple[str, ...]:
 
 
 def _seconds(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "none"  # the note says why
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"

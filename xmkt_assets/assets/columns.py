@@ -1,0 +1,64 @@
+"""What each column of a table made by Python means, so that its page says it before the first materialisation.
+
+The words stand beside what makes the table; here they are only brought together. SQL files say theirs themselves.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from xmkt_assets import identity_terms, notices, overlap, withdrawals
+from xmkt_assets.campaigns.tables import CAMPAIGN_LIST_COLUMNS, EXCLUSIONS_COLUMNS
+from xmkt_assets.erasure import suppression, work
+from xmkt_assets.evaluation.tables import CURVES_COLUMNS, RESULTS_COLUMNS
+from xmkt_assets.known_tables import known_tables
+from xmkt_assets.raw.books import LEDGER, LEDGER_COLUMNS, QUARANTINE, QUARANTINE_COLUMNS
+from xmkt_assets.raw.fixes import FIXES, FIXES_COLUMNS
+from xmkt_assets.raw.late import LATE, LATE_COLUMNS
+from xmkt_assets.recommenders.tables import MEANINGS
+from xmkt_assets.segments.tables import CLUSTERS_COLUMNS, RISK_COLUMNS
+
+STRAYS_COLUMNS = {
+    "source_file": "Path of the file under the landing folder",
+    "reason": "Why it belongs to no feed, and what to do about it",
+    "seen_at": "When it was last seen (UTC)",
+}
+
+
+def column_meanings() -> dict[str, Mapping[str, str]]:
+    """Table → column → meaning, of every table that a Python asset makes; feeds have theirs in their contract."""
+    of_targets = {
+        f"recommenders.{target}_{name}": meaning.columns
+        for target in ("course", "product")
+        for name, meaning in MEANINGS.items()
+    }
+    return {
+        LEDGER: LEDGER_COLUMNS,
+        QUARANTINE: QUARANTINE_COLUMNS,
+        LATE: LATE_COLUMNS,
+        FIXES: FIXES_COLUMNS,
+        "raw.landing_strays": STRAYS_COLUMNS,
+        suppression.TABLE: suppression.COLUMNS,
+        work.ERASURES: work.COLUMNS,
+        withdrawals.APPLIED: withdrawals.COLUMNS,
+        identity_terms.KEYS_TABLE: identity_terms.KEYS_COLUMNS,
+        identity_terms.RULES_TABLE: identity_terms.RULES_COLUMNS,
+        notices.TABLE: notices.COLUMNS,
+        overlap.TABLE: overlap.COLUMNS,
+        "segments.person_clusters": CLUSTERS_COLUMNS,
+        "segments.claim_risk": RISK_COLUMNS,
+        **of_targets,
+        "campaigns.campaign_list": CAMPAIGN_LIST_COLUMNS,
+        "campaigns.exclusions": EXCLUSIONS_COLUMNS,
+        "evaluation.experiment_results": {name: meaning for name, (_, meaning) in RESULTS_COLUMNS.items()},
+        "evaluation.uplift_curves": {name: meaning for name, (_, meaning) in CURVES_COLUMNS.items()},
+    }
+
+
+def table_schemas() -> dict[str, dg.TableSchema]:
+    """The same as Dagster shows it, with types."""
+    types = known_tables()
+    return {
+        table: dg.TableSchema(columns=[dg.TableColumn(n, types[table].get(n, ""), words) for n, words in meant.items()])
+        for table, meant in column_meanings().items()
+    }
