@@ -179,8 +179,10 @@ def test_files_that_nothing_needs_go_only_after_the_grace_time(lake: Lake) -> No
     done = clean(lake, policy=patient, now=NOW + timedelta(hours=1))
     assert done.expired
     assert done.files_removed == 0
+    for hours in (6, 12, 18, 23):
+        assert clean(lake, policy=patient, now=NOW + timedelta(hours=hours)).files_removed == 0
     assert data_files(lake) >= files
-    assert clean(lake, policy=patient, now=NOW + timedelta(hours=25)).files_removed == 2
+    assert clean(lake, policy=patient, now=NOW + timedelta(hours=49)).files_removed == 2
 
 
 def test_the_file_of_a_killed_load_goes_after_the_grace_time_and_no_other(lake: Lake) -> None:
