@@ -11,6 +11,8 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from xmkt_assets.processes import is_running
+
 FOLDER: Final = "spill"
 _numbers: Final = itertools.count()
 
@@ -31,7 +33,7 @@ def remove_left_over(home: Path) -> list[str]:
     removed = []
     for folder in (home / FOLDER).glob(f"{_host()}-*-*"):
         process_id = int(folder.name.split("-")[-2])
-        if not _is_alive(process_id):
+        if not is_running(process_id):
             shutil.rmtree(folder, ignore_errors=True)  # another process may remove it at the same time
             removed.append(folder.name)
     return removed
@@ -39,13 +41,3 @@ def remove_left_over(home: Path) -> list[str]:
 
 def _host() -> str:
     return socket.gethostname().replace("-", "_")
-
-
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -70,18 +70,11 @@ class Column:
     line: int | None = None
 
 
-@dataclass(frozen=True)
-class SqlModel:
-    """One file ``dbt_like_sql/<schema>/<name>.sql`` = one table = one asset."""
+class SqlFile:
+    """What every file holds: one SELECT under its headers."""
 
-    schema: str
-    name: str
     path: str
     sql: str
-
-    @property
-    def table(self) -> str:
-        return f"{self.schema}.{self.name}"
 
     @property
     def text(self) -> SqlText:
@@ -94,6 +87,20 @@ class SqlModel:
     @cached_property
     def headers(self) -> dict[str, str]:
         return headers_of(self.sql)
+
+
+@dataclass(frozen=True)
+class SqlModel(SqlFile):
+    """One file ``dbt_like_sql/<schema>/<name>.sql`` = one table = one asset."""
+
+    schema: str
+    name: str
+    path: str
+    sql: str
+
+    @property
+    def table(self) -> str:
+        return f"{self.schema}.{self.name}"
 
     def header_at(self, name: str) -> str:
         """Place of a header line."""
@@ -224,7 +231,7 @@ class SqlModel:
 
 
 @dataclass(frozen=True)
-class SqlCheck:
+class SqlCheck(SqlFile):
     """One file ``dbt_like_sql/checks/<name>.sql``: a query that returns the offending rows; none = passed."""
 
     name: str
@@ -233,18 +240,6 @@ class SqlCheck:
     table: str
     severity: Literal["error", "warn"]
     description: str
-
-    @property
-    def text(self) -> SqlText:
-        return SqlText(self.path, self.sql)
-
-    @cached_property
-    def ast(self) -> exp.Query:
-        return parse_select(self.sql, path=self.path)
-
-    @cached_property
-    def headers(self) -> dict[str, str]:
-        return headers_of(self.sql)
 
     @property
     def engine(self) -> str | None:

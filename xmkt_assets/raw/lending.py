@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from xmkt_assets.processes import is_running
 from xmkt_assets.raw.landing import DropFile, content_hash
 from xmkt_assets.raw.stores import Entry, LocalFolder, RemoteFolder, Store
 
@@ -118,17 +119,7 @@ def _tidy(spool: Path) -> None:
     for left in spool.iterdir():
         with suppress(FileNotFoundError):  # another load tidies, too
             if left.name.startswith("lent-"):
-                if not _is_running(int(left.name.split("-")[1])):
+                if not is_running(int(left.name.split("-")[1])):
                     shutil.rmtree(left, ignore_errors=True)
             elif left.is_file() and not left.name.startswith("book.") and left.stat().st_mtime < before:
                 left.unlink()
-
-
-def _is_running(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
