@@ -185,9 +185,8 @@ def find(lake: Lake, campaign_id: str, *, run_id: str | None = None) -> Recorded
     if LIST_RUNS not in lake.tables():
         raise ReproductionError("No list was recorded yet. Run plan_campaign for a plan first.")
     rows = lake.read(f"select snapshot_id as written, * from {LIST_RUNS} order by written, snapshot_read")
-    ours = rows.filter(
-        (pl.col("campaign_id") == campaign_id) & (pl.lit(run_id).is_null() | (pl.col("run_id") == run_id))
-    )
+    of_run = pl.lit(True) if run_id is None else pl.col("run_id") == run_id
+    ours = rows.filter((pl.col("campaign_id") == campaign_id) & of_run)
     if ours.is_empty():
         known = ", ".join(f"{c} (run {r})" for c, r in rows.select("campaign_id", "run_id").rows()) or "none"
         raise ReproductionError(
