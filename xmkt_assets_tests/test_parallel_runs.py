@@ -11,7 +11,8 @@ from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimit
 
 from xmkt_assets import simulate
 from xmkt_assets.assets.recommenders import course_champion, course_leaderboard, product_champion, product_leaderboard
-from xmkt_assets.assets.segments import claim_risk, person_clusters
+from xmkt_assets.assets.segments.clusters import person_clusters
+from xmkt_assets.assets.segments.scores import claim_risk
 from xmkt_assets.automation.jobs import LOAD
 from xmkt_assets.resources import prepare_home, resources
 from xmkt_assets.warehouse import Lake
