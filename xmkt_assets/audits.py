@@ -9,14 +9,16 @@ Not here: what a column promises (``sql_assets``), the commit (``warehouse``), h
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import polars as pl
 import sqlglot
 from sqlglot import exp
 
 from xmkt_assets.sql_models import SqlCheck
 from xmkt_assets.warehouse import Days, Equal, Replace, Scope, Session, Whole, scope_condition
+
+if TYPE_CHECKING:
+    import polars as pl
 
 FIRST_ROWS: Final = 5
 # What $start and $end of a check are where no day is given: a run on demand looks at all of them.
@@ -28,7 +30,7 @@ class Finding(NamedTuple):
 
     check: SqlCheck
     offending: int
-    first: pl.DataFrame
+    first: "pl.DataFrame"
 
     @property
     def passed(self) -> bool:

@@ -10,6 +10,7 @@ from xmkt_assets.assets.published import describe, published_file
 from xmkt_assets.automation.door import door_sensors
 from xmkt_assets.automation.erasures import erasure_sensors
 from xmkt_assets.automation.jobs import LOAD, MAINTAIN, jobs, of_retraining
+from xmkt_assets.automation.retraining import retraining_sensors
 from xmkt_assets.automation.schedules import schedules
 from xmkt_assets.automation.sensors import sensors
 from xmkt_assets.campaigns.tables import CAMPAIGN_LIST_SCHEMA, EXCLUSIONS_SCHEMA
@@ -52,7 +53,7 @@ def build_defs(*, resource_overrides: Mapping[str, object] | None = None) -> dg.
         resources={**resources(), **(resource_overrides or {})},
         jobs=list(made.values()),
         schedules=schedules(made[LOAD], maintain=made[MAINTAIN]),
-        sensors=[*sensors(made), *door_sensors(made), *erasure_sensors(made)],
+        sensors=[*sensors(made), *retraining_sensors(made), *door_sensors(made), *erasure_sensors(made)],
         executor=dg.in_process_executor,
     )
 

@@ -23,6 +23,18 @@ _RECOMMENDATIONS: Final = (
     "as_of_on date, person_id varchar, item_id varchar, rank bigint, score double, basis varchar, model varchar, "
     "model_version bigint, reason varchar"
 )
+_TARGETS: Final = ("claim_risk", "lapse_risk", "course_purchase", "product_purchase")
+_SCORES: Final = (
+    "as_of_on date, person_id varchar, {0}_share double, {0}_band varchar, model varchar, why varchar, "
+    "reason varchar, model_version bigint"
+)
+_VALIDATION: Final = (
+    "as_of_on date, person_id varchar, observed_at timestamp, is_positive boolean, predicted_share double, fold bigint"
+)
+_COMPARISON: Final = (
+    "as_of_on date, target varchar, candidate varchar, metric varchar, value double, low double, high double, "
+    "is_chosen boolean"
+)
 _PYTHON_MADE: Final[dict[str, str]] = {
     "raw.erased_subjects": "partner varchar, subject_key varchar, request_id varchar, erased_at timestamp",
     "raw.file_ledger": (
@@ -65,11 +77,46 @@ _PYTHON_MADE: Final[dict[str, str]] = {
         "rows_removed bigint"
     ),
     "segments.person_clusters": (
-        "as_of_on date, person_id varchar, cluster bigint, value_label varchar, reason varchar, model_version bigint"
+        "as_of_on date, person_id varchar, cluster bigint, value_label varchar, membership_strength double, "
+        "why varchar, method varchar, reason varchar, model_version bigint"
     ),
-    "segments.claim_risk": (
-        "as_of_on date, person_id varchar, claim_risk_share double, claim_risk_band varchar, model varchar, "
+    "segments.review_sentiment": (
+        "as_of_on date, review_id varchar, person_id varchar, sentiment_share double, reason varchar, "
+        "model_version bigint"
+    ),
+    "segments.cluster_choice": (
+        "as_of_on date, method varchar, k bigint, silhouette double, silhouette_low double, silhouette_high double, "
+        "stability double, stability_low double, stability_high double, is_chosen boolean, why varchar"
+    ),
+    **{f"segments.{target}": _SCORES.format(target) for target in _TARGETS},
+    **{f"segments.{target}_validation": _VALIDATION for target in _TARGETS},
+    **{f"segments.{target}_comparison": _COMPARISON for target in _TARGETS},
+    "segments.fairness": (
+        "as_of_on date, target varchar, attribute varchar, group_name varchar, people bigint, positives bigint, "
+        "selection_share double, selection_low double, selection_high double, selection_ratio double, "
+        "selection_ratio_low double, selection_ratio_high double, mean_predicted_share double, observed_share double, "
+        "calibration_ratio double, calibration_ratio_low double, calibration_ratio_high double, "
+        "true_positive_rate double, true_positive_low double, true_positive_high double, false_positive_rate double, "
+        "false_positive_low double, false_positive_high double, finding varchar, reason varchar"
+    ),
+    "segments.next_interest": (
+        "as_of_on date, person_id varchar, rank bigint, topic varchar, share double, why varchar, model varchar, "
         "reason varchar, model_version bigint"
+    ),
+    "segments.interest_rules": (
+        "as_of_on date, rule_id bigint, rule varchar, topic varchar, people bigint, people_share double, "
+        "precision double, precision_low double, precision_high double, base_share double, lift double, "
+        "p_value double, q_value double, is_above_chance boolean, model_version bigint"
+    ),
+    "segments.model_drift": (
+        "as_of_on date, model varchar, model_version bigint, trained_as_of_on date, feature varchar, kind varchar, "
+        "psi double, psi_by_chance double, ks double, p_value double, level varchar, people bigint, "
+        "people_trained bigint, null_share double, null_share_trained double, reason varchar"
+    ),
+    "segments.association_rules": (
+        "as_of_on date, scope varchar, antecedent varchar, consequent varchar, in_words varchar, people bigint, "
+        "antecedent_people bigint, expected_people double, support_share double, confidence_share double, lift double, "
+        "leverage double, p_value double, q_value double, is_cross_firm boolean"
     ),
     "recommenders.course_leaderboard": _LEADERBOARD,
     "recommenders.product_leaderboard": _LEADERBOARD,

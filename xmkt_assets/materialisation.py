@@ -10,21 +10,22 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
-import polars as pl
 
 from xmkt_assets.known_tables import known_tables
+from xmkt_assets.letters import chinese_letters
 from xmkt_assets.showing import sample_columns
 from xmkt_assets.warehouse import Written
 
 SAMPLE_ROWS: Final = 5
 
 if TYPE_CHECKING:
+    import polars as pl
     from matplotlib.figure import Figure
 
 
 def materialised(
     written: Written,
-    rows: pl.DataFrame,
+    rows: "pl.DataFrame",
     *,
     read_snapshot_id: int,
     metadata: Mapping[str, Any] | None = None,
@@ -62,7 +63,7 @@ def written_metadata(written: Written, *, read_snapshot_id: int, days: int = 1) 
     }
 
 
-def sample(table: str, rows: pl.DataFrame | None) -> dict[str, Any]:
+def sample(table: str, rows: "pl.DataFrame | None") -> dict[str, Any]:
     """A few rows without personal columns; None = the table shows none."""
     if rows is None:
         return {"sample": f"none: {table} is made of sensitive data, or every column of it is personal"}
@@ -79,7 +80,7 @@ def add_day_counts(context: dg.AssetExecutionContext, counts: Mapping[date, int]
         context.add_asset_metadata({"dagster/partition_row_count": rows}, partition_key=day.isoformat())
 
 
-def markdown_table(rows: pl.DataFrame, *, limit: int = 30) -> dg.MarkdownMetadataValue:
+def markdown_table(rows: "pl.DataFrame", *, limit: int = 30) -> dg.MarkdownMetadataValue:
     """A frame as a table in the UI; says so when it is cut."""
     head = rows.head(limit)
     lines = ["| " + " | ".join(head.columns) + " |", "|" + "---|" * len(head.columns)]
@@ -91,13 +92,16 @@ def markdown_table(rows: pl.DataFrame, *, limit: int = 30) -> dg.MarkdownMetadat
 
 def rows_table(rows: Sequence[Mapping[str, object]]) -> dg.MarkdownMetadataValue:
     """A few rows as a table in the UI."""
+    import polars as pl
+
     return markdown_table(pl.DataFrame(list(rows), strict=False))
 
 
 def picture(figure: "Figure", *, title: str) -> dg.MarkdownMetadataValue:
     """A matplotlib figure as a picture in the UI; `title` is read where pictures are not shown."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+    with chinese_letters():
+        figure.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
     return dg.MetadataValue.md(f"![{title}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})")
 
 

@@ -7,12 +7,13 @@ Here are the promises of one file (grain, partition day, column tags). Checks th
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from typing import Final, NamedTuple
-
-import polars as pl
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xmkt_assets.sql_models import ColumnCheck, SqlModel
 from xmkt_assets.warehouse import Session, literal
+
+if TYPE_CHECKING:
+    import polars as pl
 
 STAGED: Final = "staged_rows"
 FIRST_ROWS: Final = 5
@@ -27,7 +28,7 @@ class Audit(NamedTuple):
 
     check: ColumnCheck
     broken: int
-    sample: pl.DataFrame
+    sample: "pl.DataFrame"
 
 
 class _Question(NamedTuple):
@@ -39,6 +40,8 @@ class _Question(NamedTuple):
 
 def audit(session: Session, model: SqlModel, days: Sequence[date] = ()) -> list[Audit]:
     """Check every promise of the model on the staged rows, which are to become the rows of `days`."""
+    import polars as pl
+
     if not model.checks:
         return []
     has_history = bool(model.partition_column) and bool(session.columns(model.table))
@@ -141,5 +144,5 @@ def _used(query: str, bounds: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in bounds.items() if f"${name} " in f"{query} " or f"${name})" in query}
 
 
-def _first(session: Session, query: str, bounds: Mapping[str, object]) -> pl.DataFrame:
+def _first(session: Session, query: str, bounds: Mapping[str, object]) -> "pl.DataFrame":
     return session.read(f"select * from ({query}) limit {FIRST_ROWS}", **_used(query, bounds))

@@ -31,11 +31,13 @@ ALSO: Final = ("raw.file_ledger", "staging.courses", "staging.products")
 # What says how new a table is, where its maker does not say it.
 DAY_COLUMNS: Final = ("as_of_on", "measured_on", "launched_on", "dt")
 WRITING: Final = frozenset({"rows", "created", "view created"})  # what a snapshot did that changes what is read
+# People's own words, and the salts of lists, stay in the lake.
+KEPT_IN: Final = (LIST_RUNS, "segments.review_texts")
 
 
 def is_published(table: str) -> bool:
     """Whether a table goes into the file. What is made of sensitive data does not: both firms open the file."""
-    return table in ALSO or (table.split(".", maxsplit=1)[0] in SCHEMAS and table not in {*SENSITIVE_TABLES, LIST_RUNS})
+    return table in ALSO or (table.split(".", maxsplit=1)[0] in SCHEMAS and table not in {*SENSITIVE_TABLES, *KEPT_IN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,16 @@ SENSITIVE: Final = "sensitive_profiling"
 # Tables made from what contracts grade sensitive: claims and declared income. Each person in them consented to that
 # separately. They stay in the lake for the firm's own data teams: no recommender, campaign or evaluation reads them,
 # and they are not in the published file, which the other firm opens too.
-SENSITIVE_TABLES: Final = ("segments.risk_examples", "segments.claim_risk", "segments.sensitive_profile")
+SENSITIVE_TABLES: Final = (
+    "segments.risk_examples",
+    "segments.claim_risk",
+    "segments.claim_risk_validation",
+    "segments.claim_risk_comparison",
+    "segments.model_comparison",
+    "segments.fairness",
+    "segments.model_drift",
+    "segments.sensitive_profile",
+)
 # Reads declared income through the sensitive gate to leave people out (an insurer must not sell what somebody cannot
 # carry); no column of it is computed from the income.
 SUITABILITY: Final = "recommenders.product_eligibility"

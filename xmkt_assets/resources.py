@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
-import polars as pl
 import yaml
 
 from xmkt_assets.contracts import contracts
@@ -32,12 +31,16 @@ from xmkt_assets.raw.stores import Store, open_store
 from xmkt_assets.tracking import TrackedRun, Tracker
 from xmkt_assets.warehouse import Lake, Session, Written
 
+if TYPE_CHECKING:
+    import polars as pl
+
 SETTINGS_FILE: Final = "settings.yaml"
 LANDING_FILE: Final = "landing.yaml"
 LANDING_SETTINGS: Final = ("options", "wait_for_success", "grace_seconds")
 LAKE_FILE: Final = "lake.yaml"
 LAKE_SETTINGS: Final = ("catalog", "data", "options")
 MAX_RUNS: Final = 2
+RETRAIN_AFTER_DAYS: Final = 1
 REPOSITORY: Final = Path(__file__).parent.parent
 SQL_FOLDER: Final = REPOSITORY / "dbt_like_sql"
 
@@ -46,7 +49,8 @@ SQL_FOLDER: Final = REPOSITORY / "dbt_like_sql"
 class Settings:
     """Where everything lies and from which day partitions begin.
 
-    `start_on` is remembered in ``<home>/settings.yaml``, so that a home is opened with the days it was made with.
+    `start_on` is remembered in ``<home>/settings.yaml``, so that a home is opened with the days it was made with;
+    `retrain_after_days` may be set there, too.
     """
 
     home: Path
@@ -59,6 +63,7 @@ class Settings:
     lake_data: str  # empty: a folder in the home
     lock_wait_seconds: float
     max_runs: int
+    retrain_after_days: int
 
     @property
     def duckdb(self) -> dict[str, str]:
@@ -82,8 +87,7 @@ class Settings:
 def settings() -> Settings:
     """Settings from the environment, then ``<home>/settings.yaml``, then defaults."""
     home = Path(os.environ.get("XMKT_HOME") or REPOSITORY / "data").resolve()
-    path = home / SETTINGS_FILE
-    saved = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+    saved = _saved(home)
     start_on = os.environ.get("XMKT_START_ON") or saved.get("start_on") or "2026-07-01"
     of_lake = _lake_file(home)
     catalog = os.environ.get("XMKT_CATALOG") or str(of_lake.get("catalog") or "")
@@ -102,7 +106,27 @@ def settings() -> Settings:
         lake_data=lake_data,
         lock_wait_seconds=_number("XMKT_LOCK_WAIT_SECONDS", LOCK_WAIT_SECONDS),
         max_runs=max_runs,
+        retrain_after_days=retrain_after_days(home),
     )
+
+
+def retrain_after_days(home: Path) -> int:
+    """Days of partner data after which models are trained again; until then the ones there are score new days.
+
+    XMKT_RETRAIN_AFTER_DAYS, then ``<home>/settings.yaml``, then 1: every new day trains. Read at each use: a running
+    sensor follows a change of the file.
+    """
+    said = _saved(home).get("retrain_after_days", RETRAIN_AFTER_DAYS)
+    if not isinstance(said, int) or said < 1:
+        wanted = "wanted a whole number of at least 1. Correct the file."
+        raise ValueError(f"retrain_after_days in {home / SETTINGS_FILE} is {said!r}; {wanted}")
+    return int(_number("XMKT_RETRAIN_AFTER_DAYS", said, least=1))
+
+
+def _saved(home: Path) -> dict[str, Any]:
+    """What ``settings.yaml`` of a home says."""
+    path = home / SETTINGS_FILE
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
 
 
 def _number(name: str, default: float, *, least: float = 0) -> float:
@@ -186,7 +210,7 @@ def prepare_home(home: Path, *, start_on: date | None = None) -> Path:
     filled = template.replace("{dagster_home}", str(dagster_home)).replace("{max_runs}", max_runs)
     (dagster_home / "dagster.yaml").write_text(filled, encoding="utf-8")
     if start_on is not None:
-        text = yaml.safe_dump({"start_on": start_on.isoformat()})
+        text = yaml.safe_dump({**_saved(home), "start_on": start_on.isoformat()})
         (home / SETTINGS_FILE).write_text(text, encoding="utf-8")
         os.environ.pop("XMKT_LANDING", None)  # what fills a home of its own reads no partner's files
     os.environ["XMKT_HOME"] = str(home)
@@ -225,13 +249,13 @@ class Warehouse(dg.ConfigurableResource):  # type: ignore[type-arg]
     def session(self) -> AbstractContextManager[Session]:
         return self.lake.session()
 
-    def read(self, query: str, **params: object) -> pl.DataFrame:
+    def read(self, query: str, **params: object) -> "pl.DataFrame":
         return self.lake.read(query, **params)
 
     def replace(
         self,
         table: str,
-        rows: pl.DataFrame,
+        rows: "pl.DataFrame",
         *,
         where: Mapping[str, object] | None = None,
         description: str = "",
@@ -304,6 +328,9 @@ class Tracking(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def promote(self, model: str, version: int) -> None:
         self._tracker.promote(model, version)
+
+    def newest(self, model: str, *, until: date) -> int | None:
+        return self._tracker.newest(model, until=until)
 
     def load(self, model: str, version: int) -> object:
         return self._tracker.load(model, version)

@@ -8,12 +8,13 @@ masks every other personal value.
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Final
-
-import polars as pl
+from typing import TYPE_CHECKING, Final
 
 from xmkt_assets.contracts import contracts
 from xmkt_assets.purposes import SENSITIVE_TABLES
+
+if TYPE_CHECKING:
+    import polars as pl
 
 MASK: Final = "***"
 # Ids of people and of their accounts, and hashes that join them.
@@ -40,7 +41,7 @@ def sample_columns(table: str, columns: Iterable[str]) -> tuple[str, ...]:
     return tuple(left)
 
 
-def masked_rows(table: str, rows: pl.DataFrame, *, limit: int = 5) -> list[dict[str, object]]:
+def masked_rows(table: str, rows: "pl.DataFrame", *, limit: int = 5) -> list[dict[str, object]]:
     """The first of `rows`, fit for JSON: ids stay, other personal values (in a sensitive table: all) are masked."""
     hidden = {n for n in rows.columns if _is_value(table, n) or (table in SENSITIVE_TABLES and not _names_a_row(n))}
     return [

@@ -356,13 +356,17 @@ def grain_of(table: str) -> tuple[str, ...]:
     raise SnapshotError(f"The grain of {table} is not known here. Name its columns: --key column,column.")
 
 
+_SCORED: Final = ("claim_risk", "lapse_risk", "course_purchase", "product_purchase")
 _GRAINS: Final = {
     "campaigns.campaign_list": ("campaign_id", "person_id"),
     "campaigns.exclusions": ("campaign_id", "person_id"),
     "recommenders.course_recommendations": ("as_of_on", "person_id", "rank"),
     "recommenders.product_recommendations": ("as_of_on", "person_id", "rank"),
+    "segments.cluster_choice": ("as_of_on", "method", "k"),
     "segments.person_clusters": ("as_of_on", "person_id"),
-    "segments.claim_risk": ("as_of_on", "person_id"),
+    **{f"segments.{target}": ("as_of_on", "person_id") for target in _SCORED},
+    **{f"segments.{target}_validation": ("as_of_on", "person_id") for target in _SCORED},
+    **{f"segments.{target}_comparison": ("as_of_on", "candidate", "metric") for target in _SCORED},
 }
 
 

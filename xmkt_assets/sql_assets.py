@@ -10,13 +10,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dagster as dg
 import duckdb
-import polars as pl
 
-from xmkt_assets.materialisation import add_day_counts, column_schema, rows_table, sample, written_metadata
+from xmkt_assets.materialisation import add_day_counts, column_schema, picture, rows_table, sample, written_metadata
 from xmkt_assets.partitions import DAYS, HISTORY
 from xmkt_assets.promises import FULL_LOOK, STAGED, Audit, audit, repeated_on_any_day
 from xmkt_assets.publishing import check_result
@@ -24,6 +23,9 @@ from xmkt_assets.resources import REPOSITORY, Warehouse
 from xmkt_assets.showing import masked_rows, sample_columns
 from xmkt_assets.sql_models import SqlCheck, SqlModel, upstream_columns
 from xmkt_assets.warehouse import Days, Equal, Replace, Scope, Session, Whole, Written
+
+if TYPE_CHECKING:
+    import polars as pl
 
 PERSON_COLUMNS = {"person_id", "user_id", "customer_id", "subject_id"}
 LONG_RANGE_DAYS = 31  # Dagster stores a result once per day of a range: a long one carries figures only
@@ -36,7 +38,7 @@ class Catalogue(NamedTuple):
     partitions: Mapping[str, dg.PartitionsDefinition[str] | None]
     snapshots: frozenset[str]
     columns: Mapping[str, tuple[str, ...]]
-    empty: Mapping[str, Mapping[str, pl.DataType | type[pl.DataType]]]
+    empty: Mapping[str, Mapping[str, "pl.DataType | type[pl.DataType]"]]
 
 
 def sql_asset(model: SqlModel, catalogue: Catalogue) -> dg.AssetsDefinition:
@@ -148,7 +150,7 @@ def _mapping(model: SqlModel, table: str, catalogue: Catalogue) -> dg.PartitionM
 
 def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
     key = dg.AssetKey([model.schema, model.name])
-    return [dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=True) for c in model.checks]
+    return [dg.AssetCheckSpec(c.name, asset=key, description=c.description, blocking=True) for c in model.table_checks]
 
 
 def _materialise(
@@ -156,10 +158,11 @@ def _materialise(
 ) -> Iterator[Any]:
     _make_declared_tables(session, model, catalogue)
     days = [date.fromisoformat(key) for key in context.partition_keys] if model.kind == "partition" else []
-    read_snapshot = session.snapshot_id()
     try:
-        stage(session, model, days)
-        audits = audit(session, model, days)
+        with session.at_once():
+            read_snapshot = session.snapshot_id()
+            stage(session, model, days)
+            audits = audit(session, model, days)
     except (duckdb.CatalogException, duckdb.BinderException, duckdb.ParserException) as error:
         raise dg.Failure(_explain(model, error)) from error
     if any(a.broken for a in audits):
@@ -170,21 +173,26 @@ def _materialise(
     except dg.Failure:  # a zero-row check found rows; the promises were kept all the same
         yield from _check_results(model, audits)
         raise
-    _say_of_days(context, session, model, days)
+    _say_of_days(context, session, model, days, written)
     yield dg.MaterializeResult(
         metadata={
             **written_metadata(written, read_snapshot_id=read_snapshot, days=len(days)),
             **({} if len(days) > LONG_RANGE_DAYS else _column_metadata(session, model, catalogue)),
             **({} if len(days) > 1 else _sample(session, model, days)),
+            **_picture(session, model, days),
         },
         data_version=dg.DataVersion(f"snapshot-{written.snapshot_id}"),
         check_results=list(_check_results(model, audits)),
     )
 
 
-def _say_of_days(context: dg.AssetExecutionContext, session: Session, model: SqlModel, days: Sequence[date]) -> None:
+def _say_of_days(
+    context: dg.AssetExecutionContext, session: Session, model: SqlModel, days: Sequence[date], written: Written
+) -> None:
     """What is told day by day, as the metadata of the result is copied on every day: counts, a sample of the last."""
-    add_day_counts(context, _day_counts(session, model, days))
+    # All rows of a run over one day are of that day: else the promise of the day had been broken.
+    counts = {days[0]: written.row_count} if len(days) == 1 else _day_counts(session, model, days)
+    add_day_counts(context, counts)
     if len(days) > 1:
         context.add_asset_metadata(_sample(session, model, days), partition_key=days[-1].isoformat())
 
@@ -220,16 +228,36 @@ def _publish(session: Session, model: SqlModel, days: Sequence[date]) -> Written
 
 
 def _check_results(model: SqlModel, audits: Iterable[Audit]) -> Iterator[dg.AssetCheckResult]:
-    for check, broken, first in audits:
-        metadata: dict[str, Any] = {"rows_breaking_it": broken}
-        if broken:
-            metadata["first_rows"] = rows_table(masked_rows(model.table, first))
+    found = {a.check: a for a in audits}
+    for check in model.table_checks:
+        of_check = [found[promise] for promise in check.promises]
+        broken = [a for a in of_check if a.broken]
         yield dg.AssetCheckResult(
-            passed=broken == 0,
+            passed=not broken,
             check_name=check.name,
             asset_key=dg.AssetKey([model.schema, model.name]),
-            metadata=metadata,
+            description=" ".join(f"{a.check.description} Broken by {a.broken} rows." for a in broken) or None,
+            metadata=_check_metadata(model, of_check, broken),
         )
+
+
+def _check_metadata(model: SqlModel, audits: Sequence[Audit], broken: Sequence[Audit]) -> dict[str, Any]:
+    """How many rows break each promise of a check, and the first of them. A row counts for each promise it breaks."""
+    metadata: dict[str, Any] = {"rows_breaking_it": sum(a.broken for a in audits)}
+    if len(audits) > 1:
+        lines = [f"| {', '.join(a.check.columns)} | {a.broken} |" for a in audits]
+        metadata["by_column"] = dg.MetadataValue.md("\n".join(["| column | rows breaking it |", "|---|---|", *lines]))
+    if broken:
+        metadata["first_rows"] = _first_rows(model, broken)
+    return metadata
+
+
+def _first_rows(model: SqlModel, broken: Sequence[Audit]) -> dg.MarkdownMetadataValue:
+    tables = [rows_table(masked_rows(model.table, a.sample)) for a in broken]
+    if len(tables) == 1:
+        return tables[0]
+    said = [f"{a.check.description}\n\n{table.value}" for a, table in zip(broken, tables, strict=True)]
+    return dg.MetadataValue.md("\n\n".join(said))
 
 
 def _refusal(model: SqlModel, audits: Iterable[Audit]) -> str:
@@ -255,6 +283,8 @@ def _explain(model: SqlModel, error: Exception) -> str:
 
 def _make_declared_tables(session: Session, model: SqlModel, catalogue: Catalogue) -> None:
     """A table that may rightly have no rows yet (no campaign has run) is made empty, of its declared columns."""
+    import polars as pl
+
     wanted = [t for t in sorted(model.reads) if t in catalogue.empty]
     missing = [t for t in wanted if not session.columns(t)]
     changes = []
@@ -291,9 +321,20 @@ def _sample(session: Session, model: SqlModel, days: Sequence[date]) -> dict[str
     return sample(model.table, session.read(f"select {', '.join(columns)} from {STAGED}{where} limit 5", **params))
 
 
+def _picture(session: Session, model: SqlModel, days: Sequence[date]) -> dict[str, Any]:
+    """The picture of the newest day, of tables that have one and hold few rows; none where the day has no rows."""
+    from xmkt_assets.table_pictures import picture_of  # with polars and numpy, which definitions do without
+
+    drawn = picture_of(model.table)
+    if drawn is None or not days:
+        return {}
+    rows = session.read(f"select * from {STAGED} where {model.partition_column} = $day", day=days[-1])
+    return {} if rows.is_empty() else {"picture": picture(drawn.draw(rows), title=drawn.title)}
+
+
 def _column_metadata(session: Session, model: SqlModel, catalogue: Catalogue) -> dict[str, Any]:
     """Columns with type and meaning, and where each comes from: for the UI's own lineage and as a table to read."""
-    types = session.columns(model.table)
+    types = session.columns(STAGED)  # those of the table: a commit refuses others
     columns = [dg.TableColumn(c.name, types.get(c.name, "?"), c.description) for c in model.columns]
     known = tuple((table, catalogue.columns[table]) for table in sorted(model.reads) if table in catalogue.columns)
     traced = _traced(model, known)

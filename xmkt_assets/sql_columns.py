@@ -58,6 +58,7 @@ class _Resolver:
         self._known = known
         self._sources: dict[int, dict[str, _Source]] = {}
         self._outputs: dict[int, tuple[str, ...] | None] = {}
+        self._seen_from: dict[int, list[dict[str, _Source]]] = {}
 
     def mistakes(self, scope: Scope) -> Iterator[tuple[exp.Expr, str]]:
         for column in scope.find_all(exp.Column):
@@ -112,12 +113,14 @@ class _Resolver:
 
     def _visible(self, scope: Scope) -> list[dict[str, _Source]]:
         """Sources of the scope, then of the queries around it; a query in FROM does not see itself there."""
-        around = list(_outwards(scope))
-        within = {id(inner) for outer in around for inner in (outer, outer.parent)}
-        return [
-            {name: s for name, s in self._sources_of(outer).items() if s.scope is None or id(s.scope) not in within}
-            for outer in around
-        ]
+        if id(scope) not in self._seen_from:
+            around = list(_outwards(scope))
+            within = {id(inner) for outer in around for inner in (outer, outer.parent)}
+            self._seen_from[id(scope)] = [
+                {name: s for name, s in self._sources_of(outer).items() if s.scope is None or id(s.scope) not in within}
+                for outer in around
+            ]
+        return self._seen_from[id(scope)]
 
     def _sources_of(self, scope: Scope) -> dict[str, _Source]:
         if id(scope) not in self._sources:

@@ -8,6 +8,7 @@ language of the comments is described there.
 import hashlib
 import re
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -31,11 +32,19 @@ HEADER: Final = re.compile(rf"^--\s*({_NAMES}):\s*(.+?)\s*$")
 _TAG: Final = re.compile(r"@(\w+)(?:\(([^)]*)\))?")
 _RULES_WITH_ARGUMENT: Final = {"unique": False, "not_null": False, "accepted": True, "references": True}
 _SHAPELESS: Final = ("mapping", "engine")  # headers that change no row
+_CHECK_NAMES: Final[Mapping[Rule, str]] = {
+    "grain": "grain_is_unique",
+    "not_null": "required_columns_are_filled",
+    "day": "rows_lie_in_their_days",
+    "accepted": "values_are_accepted",
+    "unique": "unique_columns_do_not_repeat",
+    "references": "references_exist",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnCheck:
-    """One promise about a model's rows; `name` is the name of the asset check in the UI."""
+    """One promise about a model's rows; those of one kind share an asset check, a `TableCheck`."""
 
     rule: Rule
     columns: tuple[str, ...]
@@ -58,6 +67,25 @@ class ColumnCheck:
             "accepted": f"{names} is one of: {', '.join(self.values)}.",
             "references": f"Every {names} exists in {', '.join(self.values)}.",
         }[self.rule]
+
+
+@dataclass(frozen=True, slots=True)
+class TableCheck:
+    """All promises of one kind of a model: one asset check in the UI. One for each column would cost Dagster more than
+    reading the rows."""
+
+    rule: Rule
+    promises: tuple[ColumnCheck, ...]
+
+    @property
+    def name(self) -> str:
+        return _CHECK_NAMES[self.rule]
+
+    @property
+    def description(self) -> str:
+        if self.rule == "not_null":
+            return f"Never empty: {', '.join(p.columns[0] for p in self.promises)}."
+        return " ".join(promise.description for promise in self.promises)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +198,12 @@ class SqlModel(SqlFile):
         return tuple(dict.fromkeys([*implied, *tagged]))
 
     @cached_property
+    def table_checks(self) -> tuple[TableCheck, ...]:
+        """The promises by kind, in the order in which the kinds first occur."""
+        kinds = dict.fromkeys(check.rule for check in self.checks)
+        return tuple(TableCheck(kind, tuple(c for c in self.checks if c.rule == kind)) for kind in kinds)
+
+    @cached_property
     def reads(self) -> frozenset[str]:
         """Tables read, as ``schema.table``, found in the syntax tree (names of CTEs are not tables)."""
         return tables_read(self.ast, text=self.text)
@@ -224,8 +258,12 @@ class SqlModel(SqlFile):
 
     @cached_property
     def code_version(self) -> str:
-        """Hash of the syntax tree without comments: reformatting marks nothing stale."""
-        normal = self.ast.sql(dialect="duckdb", comments=False, normalize=True)
+        """Hash of the syntax tree without comments: reformatting marks nothing stale.
+
+        Writing a tree changes it, and a copy takes five times as long: it is given away, and parsed again if needed.
+        """
+        tree = self.__dict__.pop("ast", None) or parse_select(self.sql, path=self.path)
+        normal = tree.sql(dialect="duckdb", comments=False, normalize=True, copy=False)
         shaping = {name: value for name, value in self.headers.items() if name not in _SHAPELESS}
         return hashlib.sha256(f"{shaping}{normal}".encode()).hexdigest()[:16]
 
@@ -270,7 +308,7 @@ def parse_select(sql: str, *, path: str) -> exp.Query:
 
 def _correct_lines(ast: exp.Query, sql: str) -> None:
     """The lines that sqlglot 30 notes go wrong after comments; its offsets are right."""
-    breaks = [i for i, character in enumerate(sql) if character == "\n"]
+    breaks = [found.start() for found in re.finditer("\n", sql)]
     for node in ast.find_all(exp.Identifier, exp.Func, exp.Star):
         meta = node.meta
         if "start" in meta:

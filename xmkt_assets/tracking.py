@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -25,6 +25,7 @@ from typing import Any, Final, Protocol
 CHAMPION: Final = "champion"
 DEFAULT_UI: Final = "http://127.0.0.1:5000"
 _ARTIFACT_TAG: Final = "artifact"
+_DAY_TAG: Final = "dagster.partition_key"
 
 
 class ModelGoneError(OSError):
@@ -53,12 +54,18 @@ class TrackedRun:
 
     def figure(self, name: str, figure: Any) -> None:
         """A matplotlib figure; the ending of `name` decides the format."""
-        with self._file(name) as path:
+        from xmkt_assets.letters import chinese_letters
+
+        with self._file(name) as path, chinese_letters():
             figure.savefig(path, dpi=120)
 
     def json(self, name: str, value: object) -> None:
         with self._file(name) as path:
             path.write_text(json.dumps(value, ensure_ascii=False, indent=2, default=str), encoding="utf-8")
+
+    def text(self, name: str, text: str) -> None:
+        with self._file(name) as path:
+            path.write_text(text, encoding="utf-8")
 
     def pickle(self, name: str, value: object) -> str:
         """Store an object and return the artifact's path in the run, as `Tracker.register` wants it."""
@@ -150,6 +157,17 @@ class Tracker:
         """Every version of every registered model, as MLflow describes it."""
         yield from _pages(lambda token: self.client.search_model_versions(max_results=1000, page_token=token))
 
+    def newest(self, model: str, *, until: date) -> int | None:
+        """The version trained as of the newest day not later than `until`, the last made of these; None without one.
+
+        A version that names no day is left out.
+        """
+        where = f"name = '{model}'"
+        found = _pages(lambda token: self.client.search_model_versions(where, max_results=1000, page_token=token))
+        days = [(str(v.tags.get(_DAY_TAG) or ""), int(v.version)) for v in found]
+        known = [pair for pair in days if "" < pair[0] <= until.isoformat()]
+        return max(known)[1] if known else None
+
     def runs_since(self, at: datetime) -> Iterator[Any]:
         """Runs begun at or after a time (naive UTC) and not deleted, as MLflow describes them."""
         since = int(at.replace(tzinfo=UTC).timestamp() * 1000)
@@ -219,7 +237,7 @@ class RunContext(Protocol):
 
 def run_tags(context: RunContext, *, snapshot_id: int) -> dict[str, str]:
     """Tags that lead from an MLflow run back to the Dagster run, the lake snapshot and the code it came from."""
-    partition = {"dagster.partition_key": context.partition_key} if context.has_partition_key else {}
+    partition = {_DAY_TAG: context.partition_key} if context.has_partition_key else {}
     return {
         "dagster.run_id": context.run.run_id,
         "dagster.asset_key": context.asset_key.to_user_string(),

@@ -17,10 +17,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import duckdb
-import polars as pl
 
 from xmkt_assets.lake_address import (
     QUIET,
@@ -34,6 +33,9 @@ from xmkt_assets.lake_address import (
     open_lake,
 )
 from xmkt_assets.locks import LOCK_WAIT_SECONDS, Turns, advisory_lock, write_lock
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = [
     "LOCK_WAIT_SECONDS",
@@ -171,7 +173,7 @@ class Lake:
         finally:
             connection.close()
 
-    def read(self, query: str, **params: object) -> pl.DataFrame:
+    def read(self, query: str, **params: object) -> "pl.DataFrame":
         """Rows of `query`; ``$name`` in it is bound to the keyword argument of that name.
 
         As of a snapshot or time: ``snapshots.read_as_of``.
@@ -182,7 +184,7 @@ class Lake:
     def replace(
         self,
         table: str,
-        rows: pl.DataFrame,
+        rows: "pl.DataFrame",
         *,
         where: Mapping[str, object] | None = None,
         description: str = "",
@@ -193,6 +195,8 @@ class Lake:
 
         `description` and `columns` (name → meaning) become comments where the table is made.
         """
+        import polars as pl
+
         scope: Scope = Whole() if where is None else Equal(tuple(where.items()))
         if where is not None and (untyped := [name for name, kind in rows.schema.items() if kind == pl.Null]):
             raise WarehouseError(
@@ -234,6 +238,7 @@ class Session:
         self.address = address_of(where)
         self._before_commit = before_commit
         self._wait_seconds = wait_seconds
+        self._is_at_once = False
 
     @property
     def home(self) -> Path:
@@ -252,14 +257,36 @@ class Session:
         finally:
             connection.close()
 
-    def read(self, query: str, **params: object) -> pl.DataFrame:
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """What is read in the block is of one snapshot. What is staged in it stays; a `commit` in it is refused.
+
+        Every statement outside it asks the catalogue for the newest snapshot, which takes longer than a small query.
+        """
+        if self._is_at_once:
+            yield
+            return
+        self.connection.execute("begin transaction")
+        self._is_at_once = True
+        try:
+            yield
+        except BaseException:
+            with suppress(duckdb.Error):  # what went wrong in the block is what is told
+                self.connection.execute("rollback")
+            raise
+        else:
+            self.connection.execute("commit")
+        finally:
+            self._is_at_once = False
+
+    def read(self, query: str, **params: object) -> "pl.DataFrame":
         return self.connection.sql(query, params=params or None).pl()
 
     def stage(self, name: str, query: str, params: Mapping[str, object] | None = None) -> None:
         """Compute `query` into the temporary table `name`, outside any lock."""
         self.connection.execute(f"create or replace temp table {name} as {query}", dict(params or {}) or None)
 
-    def stage_rows(self, name: str, rows: pl.DataFrame) -> None:
+    def stage_rows(self, name: str, rows: "pl.DataFrame") -> None:
         self.connection.register("given_rows", rows)
         self.stage(name, "select * from given_rows")
         self.connection.unregister("given_rows")
@@ -282,10 +309,11 @@ class Session:
         A transaction that another writer's made impossible is tried again, from the rows that are staged. The snapshot
         keeps a note of what was done and, where it is told, of the snapshot the rows were made from.
         """
-        for change in changes:
-            if isinstance(change, Replace):
-                self._refuse_rows_outside(change)
-        self.audit(changes)
+        with self.at_once():
+            for change in changes:
+                if isinstance(change, Replace):
+                    self._refuse_rows_outside(change)
+            self.audit(changes)
 
         note = _note(changes)
         origin = None if read_snapshot_id is None else json.dumps({"snapshot_read": read_snapshot_id})

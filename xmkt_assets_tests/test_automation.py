@@ -16,12 +16,14 @@ import polars as pl
 import pytest
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 
-from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, PLAN, RETRAIN
+from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, PLAN, RETRAIN, SCORE
+from xmkt_assets.automation.retraining import RETRAIN_TAGS, is_due, training_day
 from xmkt_assets.automation.sensors import UNFINISHED, newest_day
 from xmkt_assets.partitions import CAMPAIGNS_NAME, DAYS, range_tags
 from xmkt_assets.raw.arrivals import NOTHING_SEEN, remembered
 from xmkt_assets.raw.books import LEDGER
-from xmkt_assets.resources import PartnerDrops
+from xmkt_assets.resources import PartnerDrops, retrain_after_days
+from xmkt_assets.segments.drift_table import TABLE as DRIFT
 from xmkt_assets.warehouse import Session
 from xmkt_assets_tests.platform_helper import FIRST_DAY, Platform, new_platform, write_plan
 
@@ -314,7 +316,148 @@ def test_before_anything_was_loaded_there_is_nothing_to_train_on(platform: Platf
     assert after(platform, "retrain_after_load", done) == dg.SkipReason("Nothing has been loaded yet.")
 
 
-@pytest.mark.parametrize("job", [RETRAIN, PLAN])
+# ── scoring with the models there are, and when they are trained again ───────────────────────────────────────────────
+
+
+def drift(platform: Platform, *rows: tuple[str, str, int | None, str | None, str]) -> None:
+    """What is known of models: day, model, version, day of its training, level."""
+    names = ("as_of_on", "model", "model_version", "trained_as_of_on", "level")
+    known = pl.DataFrame(
+        list(rows), schema={**dict.fromkeys(names, pl.String), "model_version": pl.Int64}, orient="row"
+    )
+    platform.warehouse.replace(DRIFT, known.with_columns(pl.col("as_of_on", "trained_as_of_on").str.to_date()))
+
+
+def after_load(platform: Platform, tags: Mapping[str, str] | None = None) -> str:
+    """The job a finished load is followed by."""
+    request = after(platform, "retrain_after_load", a_run(platform, LOAD, dg.DagsterRunStatus.SUCCESS, tags))
+    assert isinstance(request, dg.RunRequest)
+    assert request.partition_key == str(newest_day(platform.warehouse))
+    assert str(request.run_key).startswith(f"{request.job_name}:{request.partition_key}:")
+    return str(request.job_name)
+
+
+def test_unless_told_otherwise_every_new_day_and_every_day_made_again_trains(platform: Platform) -> None:
+    ledger(platform, d2026_07_05=5)
+    drift(platform, ("2026-07-04", "claim_risk", 1, "2026-07-04", "none"))
+    assert after_load(platform) == RETRAIN
+    drift(platform, ("2026-07-05", "claim_risk", 2, "2026-07-05", "none"))
+    assert after_load(platform) == RETRAIN
+
+
+@pytest.mark.parametrize("said_by", ["file", "environment"])
+def test_models_younger_than_the_setting_score_the_new_day(
+    said_by: str, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained as of the 4th with 3 days to go: the 5th and 6th are scored, the 7th trains."""
+    if said_by == "environment":
+        monkeypatch.setenv("XMKT_RETRAIN_AFTER_DAYS", "3")
+        (platform.home / "settings.yaml").write_text("retrain_after_days: 99\n", encoding="utf-8")
+    else:
+        monkeypatch.delenv("XMKT_RETRAIN_AFTER_DAYS", raising=False)
+        (platform.home / "settings.yaml").write_text("retrain_after_days: 3\n", encoding="utf-8")
+    try:
+        drift(platform, ("2026-07-04", "claim_risk", 1, "2026-07-04", "none"))
+        found = {}
+        for day in (5, 6, 7):
+            ledger(platform, **{f"d2026_07_0{day}": 5})
+            found[day] = after_load(platform)
+        assert found == {5: SCORE, 6: SCORE, 7: RETRAIN}
+    finally:
+        (platform.home / "settings.yaml").unlink()
+
+
+@pytest.mark.parametrize("said", ["soon", "0", "-1"])
+def test_a_setting_that_is_no_number_of_days_is_refused_where_it_is_made(
+    said: str, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XMKT_RETRAIN_AFTER_DAYS", said)
+    with pytest.raises(ValueError, match=r"XMKT_RETRAIN_AFTER_DAYS is .*; wanted a whole number of at least 1"):
+        retrain_after_days(platform.home)
+    monkeypatch.delenv("XMKT_RETRAIN_AFTER_DAYS")
+    (platform.home / "settings.yaml").write_text(f"retrain_after_days: {said}\n", encoding="utf-8")
+    try:
+        with pytest.raises(ValueError, match=r"retrain_after_days in .*settings.yaml is .*; wanted a whole number"):
+            retrain_after_days(platform.home)
+    finally:
+        (platform.home / "settings.yaml").unlink()
+
+
+def test_a_model_counts_from_the_oldest_one_in_use_on_the_newest_day(platform: Platform) -> None:
+    """One was fitted anew since, one could not be trained: neither makes the others young."""
+    assert training_day(platform.warehouse) is None
+    drift(
+        platform,
+        ("2026-07-04", "claim_risk", 1, "2026-06-01", "none"),
+        ("2026-07-05", "claim_risk", 2, "2026-07-05", "none"),
+        ("2026-07-05", "value_clusters", 1, "2026-07-02", "moderate"),
+        ("2026-07-05", "lapse_risk", None, None, "not applicable"),
+    )
+    assert training_day(platform.warehouse) == date(2026, 7, 2)
+
+
+def test_a_load_that_an_erasure_asked_for_trains_however_young_the_models_are(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XMKT_RETRAIN_AFTER_DAYS", "30")
+    ledger(platform, d2026_07_05=5)
+    drift(platform, ("2026-07-04", "claim_risk", 1, "2026-07-04", "none"))
+    assert after_load(platform) == SCORE
+    assert after_load(platform, RETRAIN_TAGS) == RETRAIN
+
+
+def test_training_is_due_after_so_many_days_or_when_what_was_learnt_from_is_replaced() -> None:
+    trained = date(2026, 7, 10)
+    due = {n: is_due(trained + timedelta(days=n), trained, after_days=7) for n in (-1, 0, 1, 6, 7, 8)}
+    assert due == {-1: True, 0: True, 1: False, 6: False, 7: True, 8: True}
+    assert is_due(trained, None, after_days=7)
+
+
+def scored(platform: Platform, day: str = "2026-07-05") -> dg.RunRequest | dg.SkipReason:
+    """What follows the scoring of a day."""
+    run = a_run(platform, SCORE, dg.DagsterRunStatus.SUCCESS, {"dagster/partition": day})
+    return after(platform, "retrain_after_drift", run)
+
+
+def test_major_drift_of_the_newest_day_trains_once_for_the_versions_that_drifted(platform: Platform) -> None:
+    ledger(platform, d2026_07_05=5)
+    rows = [
+        ("2026-07-05", "lapse_risk", 4, "2026-07-01", "major"),
+        ("2026-07-05", "lapse_risk", 4, "2026-07-01", "major"),
+        ("2026-07-05", "claim_risk", 3, "2026-07-01", "major"),
+        ("2026-07-05", "value_clusters", 2, "2026-07-01", "moderate"),
+        ("2026-07-04", "value_clusters", 2, "2026-07-01", "major"),
+    ]
+    drift(platform, *rows)
+    first, second = scored(platform), scored(platform)
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(second, dg.RunRequest)
+    assert (first.partition_key, first.run_key) == ("2026-07-05", "drift:2026-07-05:claim_risk 3,lapse_risk 4")
+    assert second.run_key == first.run_key  # Dagster drops a run key it has ever seen
+    drift(platform, ("2026-07-05", "claim_risk", 5, "2026-07-05", "major"))
+    third = scored(platform)
+    assert isinstance(third, dg.RunRequest)
+    assert third.run_key != first.run_key
+
+
+def test_drift_that_is_not_major_or_of_another_day_or_while_models_are_made_trains_nothing(
+    platform: Platform,
+) -> None:
+    assert isinstance(scored(platform), dg.SkipReason)
+    ledger(platform, d2026_07_05=5)
+    no_model = dg.SkipReason("No model has drifted far by 2026-07-05.")
+    assert scored(platform) == no_model
+    drift(platform, ("2026-07-05", "claim_risk", 3, "2026-07-01", "moderate"))
+    assert scored(platform) == no_model
+    drift(platform, ("2026-07-04", "claim_risk", 3, "2026-07-01", "major"))
+    assert scored(platform) == no_model
+    assert "An earlier day was scored" in str(scored(platform, "2026-07-04"))
+    drift(platform, ("2026-07-05", "claim_risk", 3, "2026-07-01", "major"))
+    a_run(platform, RETRAIN, dg.DagsterRunStatus.STARTED)
+    assert scored(platform) == dg.SkipReason(f"{RETRAIN} is under way; what follows it looks again.")
+
+
+@pytest.mark.parametrize("job", [RETRAIN, SCORE, PLAN])
 def test_new_models_and_new_lists_ask_for_the_effects_and_the_published_file(job: str, platform: Platform) -> None:
     done = a_run(platform, job, dg.DagsterRunStatus.SUCCESS)
     request = after(platform, "evaluate_after_change", done)
@@ -330,7 +473,8 @@ def test_the_sensors_watch_and_start_the_jobs_they_are_named_after(platform: Pla
     assert started == {
         "new_partner_drops": {LOAD},
         "new_campaign_plans": {PLAN},
-        "retrain_after_load": {RETRAIN},
+        "retrain_after_load": {RETRAIN, SCORE},
+        "retrain_after_drift": {RETRAIN},
         "evaluate_after_change": {EVALUATE},
         "tell_of_failures": set(),
         "rebuild_late_days": {LOAD},

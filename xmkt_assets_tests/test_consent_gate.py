@@ -63,7 +63,10 @@ CLOSED = {
 # Figures of whole columns, without an account in them.
 FIGURES = {"staging.cleaning_statistics"}
 # Accounts of both firms side by side: read like an event table, by partner and subject_id.
-OF_BOTH_FIRMS = {"staging.account_attributes", "staging.account_attributes_cleaned", "staging.duplicate_events"}
+OF_BOTH_FIRMS = {
+    *("staging.account_attributes", "staging.account_attributes_cleaned"),
+    *("staging.duplicate_events", "staging.visits"),
+}
 # Bookkeeping of files, without a person in it.
 IMPERSONAL_RAW = {"raw.file_ledger", "raw.landing_strays"}
 
@@ -143,6 +146,7 @@ def test_the_personal_event_tables_are_found_by_the_classification_of_their_colu
         "staging.account_attributes": "subject_id",
         "staging.account_attributes_cleaned": "subject_id",
         "staging.duplicate_events": "subject_id",
+        "staging.visits": "subject_id",
         "staging.course_views_cleaned": "user_id",
         "staging.course_orders_cleaned": "user_id",
         "staging.course_reviews_cleaned": "user_id",
@@ -491,7 +495,9 @@ def test_no_gate_but_the_sensitive_one_hands_out_a_sensitive_column() -> None:
 def test_the_python_of_a_stage_names_no_table_it_may_not_read(stage: str, edges: dict[str, set[str]]) -> None:
     """In strings, so also in SQL inside Python: only the gate of the purpose, and what its assets declare."""
     package = Path(xmkt_assets.__file__).parent
-    files = [package / "assets" / f"{stage}.py", package / f"{stage}.py", *(package / stage).glob("*.py")]
+    assets = package / "assets"
+    folders = [*(package / stage).rglob("*.py"), *(assets / stage).glob("*.py")]
+    files = [assets / f"{stage}.py", package / f"{stage}.py", *folders]
     declared = {p for t, parents in edges.items() if t.startswith(f"{stage}.") for p in parents}
     named = {name for path in files if path.exists() for name in tables_named_in(path)}
     assert named <= declared - event_tables().keys() - CLOSED
@@ -810,7 +816,9 @@ def test_every_person_in_every_table_of_segments_and_recommenders_passed_the_pro
 
 
 def test_everybody_in_a_table_of_sensitive_data_passed_the_sensitive_gate_that_day(platform: Platform) -> None:
-    for table in SENSITIVE_TABLES:
+    with_people = set(tables_with_people(platform, "segments")) & set(SENSITIVE_TABLES)
+    assert {"segments.risk_examples", "segments.claim_risk", "segments.sensitive_profile"} <= with_people
+    for table in sorted(with_people):  # the others hold counts and rates only
         people = platform.read(f"select distinct person_id, as_of_on from {table}")
         strangers = people.join(
             platform.read(f"select person_id, as_of_on from {SENSITIVE_GATE}"), on=["person_id", "as_of_on"], how="anti"

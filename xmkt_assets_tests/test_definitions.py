@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, MAINTAIN, PLAN, RETRAIN
+from xmkt_assets.automation.jobs import ERASE, EVALUATE, LOAD, MAINTAIN, PLAN, RETRAIN, SCORE
 from xmkt_assets.contracts import contracts
 from xmkt_assets.definitions import MAY_BE_EMPTY, build_defs
 from xmkt_assets.known_tables import known_tables
@@ -27,7 +27,7 @@ from xmkt_assets_tests.platform_helper import FIRST_DAY
 FLOW = ("raw", "staging", "segments", "recommenders", "campaigns", "evaluation", "published")
 BOOKS = {LEDGER, QUARANTINE, LATE}
 HEAVY = ("torch", "transformers", "mlflow", "sklearn", "lightgbm", "implicit", "scipy", "matplotlib", "pandas")
-JOBS = (LOAD, RETRAIN, PLAN, EVALUATE, ERASE, MAINTAIN)
+JOBS = (LOAD, RETRAIN, SCORE, PLAN, EVALUATE, ERASE, MAINTAIN)
 
 
 @pytest.fixture(scope="module")
@@ -227,8 +227,8 @@ def members(defs: dg.Definitions, job: str) -> set[str]:
 
 
 def test_every_asset_is_in_exactly_one_job(defs: dg.Definitions, nodes: dict[str, Any]) -> None:
-    """But the books, which the feeds write along."""
-    times = Counter(table for job in JOBS for table in members(defs, job))
+    """But the books, which the feeds write along; and scoring, which is a part of retraining."""
+    times = Counter(table for job in JOBS if job != SCORE for table in members(defs, job))
     assert times == Counter(nodes.keys() - BOOKS)
 
 
@@ -240,6 +240,13 @@ def test_the_gates_are_built_with_the_models_and_everything_else_of_staging_with
     staging = {t for t in load_models(SQL_FOLDER) if t.startswith("staging.")}
     assert members(defs, RETRAIN) & staging == snapshots
     assert members(defs, LOAD) & staging == staging - snapshots
+
+
+def test_scoring_is_retraining_without_the_recommenders_and_says_so_by_its_tag(defs: dg.Definitions) -> None:
+    without = {t for t in members(defs, RETRAIN) if not t.startswith("recommenders.")}
+    assert members(defs, SCORE) == without > {"staging.gate_profiling", "segments.person_profile"}
+    tags = {job: defs.resolve_job_def(job).tags.get("xmkt/models") for job in JOBS}
+    assert tags == {**dict.fromkeys(JOBS), SCORE: "standing"}
 
 
 def test_no_job_mixes_backfill_policies(defs: dg.Definitions, nodes: dict[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """The batching event log tells the same story as Dagster's own, in fewer commits."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned
 from dagster._core.events import AssetObservationData, StepMaterializationData
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy import inspect
 
-from xmkt_assets.event_log import BatchingSqliteEventLogStorage
+from xmkt_assets.event_log import BatchingSqliteEventLogStorage, _put_empty
 
 DAYS = dg.DailyPartitionsDefinition("2026-07-01", end_date="2026-08-01")
 FIRST, LAST = "2026-07-03", "2026-07-12"
@@ -282,15 +284,15 @@ def test_planned_checks_are_a_batch_too_and_the_index_keeps_all_or_nothing_of_it
     planned = [
         entry("run-7", PLANNED, AssetCheckEvaluationPlanned(asset_key=ORDERS, check_name=name)) for name in names
     ]
-    store = storage._store_asset_check_evaluation_planned
+    rows = storage._planned_checks
 
-    def fail_at_the_second(event: dg.EventLogEntry, event_id: int | None) -> None:
+    def fail_at_the_second(event: dg.EventLogEntry, row: Mapping[str, Any], event_id: int) -> list[dict[str, Any]]:
         if event is planned[1]:
             raise OSError("disk full")
-        store(event, event_id)
+        return rows(event, row, event_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "_store_asset_check_evaluation_planned", fail_at_the_second)
+        patch.setattr(storage, "_planned_checks", fail_at_the_second)
         with pytest.raises(OSError, match="disk full"):
             storage.store_event_batch(planned)
     assert known_checks(storage, names) == []
@@ -315,3 +317,60 @@ def test_the_newest_materialisation_is_the_newest_whoever_stored_it(tmp_path: Pa
     for number, storage in enumerate([ours, other, other, ours, ours, other]):
         storage.store_event(materialisations(f"run-{number}", [RANGE[number]])[0])
         assert [newest(), newest()] == [RANGE[number]] * 2
+
+
+def shape(database: Path) -> object:
+    """Tables, indexes and migration of a database, and that it is in WAL mode."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        made = connection.execute("select type, name, sql from sqlite_master order by 1, 2").fetchall()
+        noted = connection.execute("select version_num from alembic_version").fetchall()
+        return made, noted, connection.execute("pragma journal_mode").fetchone()
+
+
+def test_the_database_of_a_later_run_is_as_the_stock_log_makes_it_and_holds_only_its_own_events(tmp_path: Path) -> None:
+    ours, stock = BatchingSqliteEventLogStorage(str(tmp_path / "o")), SqliteEventLogStorage(str(tmp_path / "s"))
+    for number in range(3):
+        for storage in (ours, stock):
+            storage.store_event_batch(materialisations(f"run-{number}", [RANGE[number]]))
+    assert [stored(ours, f"run-{number}") for number in range(3)] == [[day] for day in RANGE[:3]]
+    assert shape(tmp_path / "o" / "run-2.db") == shape(tmp_path / "s" / "run-2.db")
+    assert sorted(ours.get_all_run_ids()) == sorted(stock.get_all_run_ids())
+    assert [path.name for path in (tmp_path / "o").iterdir() if path.suffix == ".new"] == []
+
+
+def test_a_database_is_made_empty_only_where_there_is_none(tmp_path: Path) -> None:
+    """Two processes may open the database of one run at once: the events of the first stay."""
+    first, second = (BatchingSqliteEventLogStorage(str(tmp_path)) for _ in range(2))
+    first.store_event_batch(materialisations("run-1", RANGE[:1]))
+    second.store_event_batch(materialisations("run-1", RANGE[1:2]))
+    assert stored(first, "run-1") == stored(second, "run-1") == RANGE[:2]
+    before = (tmp_path / "run-1.db").read_bytes()
+    assert not _put_empty(tmp_path / "run-1.db")
+    assert (tmp_path / "run-1.db").read_bytes() == before
+
+
+def test_a_file_without_tables_gets_them(tmp_path: Path) -> None:
+    """What a process leaves that was killed between opening the file and making its tables."""
+    storage = BatchingSqliteEventLogStorage(str(tmp_path))
+    (tmp_path / "run-1.db").touch()
+    storage.store_event_batch(materialisations("run-1", RANGE[:1]))
+    assert stored(storage, "run-1") == RANGE[:1]
+
+
+def test_planned_checks_are_noted_as_the_stock_log_notes_them(tmp_path: Path) -> None:
+    planned = [
+        entry("run-1", PLANNED, AssetCheckEvaluationPlanned(asset_key=ORDERS, check_name=name)) for name in ("a", "b")
+    ]
+    days = dg.DailyPartitionsDefinition("2026-07-01").subset_with_partition_keys(RANGE[:2]).to_serializable_subset()
+    of_days = AssetCheckEvaluationPlanned(asset_key=ORDERS, check_name="c", partitions_subset=days)
+    planned.append(entry("run-1", PLANNED, of_days))
+    noted = []
+    for storage in (BatchingSqliteEventLogStorage(str(tmp_path / "o")), SqliteEventLogStorage(str(tmp_path / "s"))):
+        storage.store_event_batch(planned)
+        with storage.index_connection() as connection:
+            columns = [c["name"] for c in inspect(connection).get_columns("asset_check_executions")]
+            names = ", ".join(name for name in columns if name != "create_timestamp")
+            found = connection.exec_driver_sql(f"select {names} from asset_check_executions order by id").fetchall()
+        noted.append([tuple(row) for row in found])
+    assert noted[0] == noted[1]
+    assert len(noted[0]) == 4

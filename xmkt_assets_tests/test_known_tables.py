@@ -23,9 +23,20 @@ from xmkt_assets.recommenders.base import RECOMMENDATION_SCHEMA
 from xmkt_assets.recommenders.evaluate import LEADERBOARD_SCHEMA
 from xmkt_assets.recommenders.promote import DECISION_SCHEMA
 from xmkt_assets.recommenders.tables import MEANINGS
+from xmkt_assets.segments import drift_table
+from xmkt_assets.segments.cluster_choice import CHOICE_SCHEMA
 from xmkt_assets.segments.clusters import PEOPLE_SCHEMA
-from xmkt_assets.segments.risk import SCORES_SCHEMA
-from xmkt_assets.segments.tables import CLUSTERS_COLUMNS, RISK_COLUMNS
+from xmkt_assets.segments.fairness import FAIRNESS_COLUMNS, FAIRNESS_SCHEMA
+from xmkt_assets.segments.interest_rules import RULES_COLUMNS
+from xmkt_assets.segments.interest_rules import RULES_SCHEMA as INTEREST_RULES_SCHEMA
+from xmkt_assets.segments.next_interest import SCORES_COLUMNS
+from xmkt_assets.segments.next_interest import SCORES_SCHEMA as NEXT_SCHEMA
+from xmkt_assets.segments.rules import findings
+from xmkt_assets.segments.rules import tables as rules_tables
+from xmkt_assets.segments.score_tables import meanings
+from xmkt_assets.segments.scoring import COMPARISON_SCHEMA, VALIDATION_SCHEMA, scores_schema
+from xmkt_assets.segments.tables import CHOICE_COLUMNS, CLUSTERS_COLUMNS
+from xmkt_assets.segments.targets import TARGETS
 from xmkt_assets.sql_models import SQL_FOLDER
 from xmkt_assets.withdrawals import APPLIED
 from xmkt_assets.withdrawals import SCHEMA as APPLIED_SCHEMA
@@ -41,23 +52,37 @@ WHOLE = {
     work.ERASURES: work.SCHEMA,
     "campaigns.campaign_list": CAMPAIGN_LIST_SCHEMA,
     "campaigns.exclusions": EXCLUSIONS_SCHEMA,
+    drift_table.TABLE: drift_table.SCHEMA,
     "evaluation.experiment_results": RESULTS_SCHEMA,
     "evaluation.uplift_curves": CURVES_SCHEMA,
 }
 # Tables whose asset adds columns of its own to what the schema says: the day, the target, the version of the model.
 PARTLY = {
+    "segments.cluster_choice": CHOICE_SCHEMA,
     "segments.person_clusters": PEOPLE_SCHEMA,
-    "segments.claim_risk": SCORES_SCHEMA,
+    "segments.fairness": FAIRNESS_SCHEMA,
+    "segments.next_interest": NEXT_SCHEMA,
+    "segments.interest_rules": INTEREST_RULES_SCHEMA,
+    "segments.association_rules": findings.RULES_SCHEMA,
+    **{target.table: scores_schema(target) for target in TARGETS},
+    **{target.validation_table: VALIDATION_SCHEMA for target in TARGETS},
+    **{target.comparison_table: COMPARISON_SCHEMA for target in TARGETS},
     **{f"recommenders.{target}_leaderboard": LEADERBOARD_SCHEMA for target in ("course", "product")},
     **{f"recommenders.{target}_champion": DECISION_SCHEMA for target in ("course", "product")},
     **{f"recommenders.{target}_recommendations": RECOMMENDATION_SCHEMA for target in ("course", "product")},
 }
 NAMED = {
     OVERLAP: OVERLAP_COLUMNS,
+    drift_table.TABLE: drift_table.COLUMNS,
     LATE: LATE_COLUMNS,
     suppression.TABLE: suppression.COLUMNS,
+    "segments.cluster_choice": CHOICE_COLUMNS,
     "segments.person_clusters": CLUSTERS_COLUMNS,
-    "segments.claim_risk": RISK_COLUMNS,
+    "segments.fairness": FAIRNESS_COLUMNS,
+    "segments.next_interest": SCORES_COLUMNS,
+    "segments.interest_rules": RULES_COLUMNS,
+    "segments.association_rules": rules_tables.RULES_COLUMNS,
+    **{table: m.columns for target in TARGETS for table, m in meanings(target).items()},
     **{f"recommenders.{t}_{name}": m.columns for name, m in MEANINGS.items() for t in ("course", "product")},
 }
 

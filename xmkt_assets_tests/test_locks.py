@@ -124,9 +124,10 @@ class Refused:
         self._connection = connection
         self.cursor = connection.cursor
         self.left, self.words = times, words
+        self.is_writing = False  # a transaction that only reads is never refused
 
     def execute(self, query: str, *args: object) -> duckdb.DuckDBPyConnection:
-        if query == "commit" and self.left:
+        if query == "commit" and self.is_writing and self.left:
             self.left -= 1
             self._connection.execute("rollback")
             raise duckdb.TransactionException(self.words)
@@ -148,6 +149,7 @@ def commit_refused(lake: Lake, *, times: int, words: str = CONFLICT) -> tuple[li
     class Watched(Session):
         def _turn(self, *, is_alone: bool, purpose: str):  # type: ignore[no-untyped-def]
             kinds.append(is_alone)
+            self.connection.is_writing = True  # type: ignore[attr-defined]
             return super()._turn(is_alone=is_alone, purpose=purpose)
 
     with lake.session() as opened:

@@ -12,7 +12,7 @@ from dagster._core.op_concurrency_limits_counter import GlobalOpConcurrencyLimit
 from xmkt_assets import simulate
 from xmkt_assets.assets.recommenders import course_champion, course_leaderboard, product_champion, product_leaderboard
 from xmkt_assets.assets.segments.clusters import person_clusters
-from xmkt_assets.assets.segments.scores import claim_risk
+from xmkt_assets.assets.segments.scores import ASSETS as SCORES
 from xmkt_assets.automation.jobs import LOAD
 from xmkt_assets.resources import prepare_home, resources
 from xmkt_assets.warehouse import Lake
@@ -69,7 +69,7 @@ def test_of_two_trainings_the_second_waits_and_a_load_does_not(instance: dg.Dags
     @dg.asset
     def loaded() -> None: ...
 
-    trained = [course_leaderboard, course_champion, product_leaderboard, product_champion, person_clusters, claim_risk]
+    trained = [course_leaderboard, course_champion, product_leaderboard, product_champion, person_clusters, *SCORES]
     jobs = [dg.define_asset_job("load", [loaded]), *(dg.define_asset_job(a.op.name, [a]) for a in trained)]
     defs = dg.Definitions(assets=[loaded, *trained], jobs=jobs, resources=resources())
     running = instance.create_run_for_job(

@@ -238,7 +238,8 @@ def test_every_module_opens_by_saying_what_belongs_in_it() -> None:
 @pytest.mark.parametrize("stage", ["raw", "segments", "recommenders", "campaigns", "evaluation"])
 def test_a_stage_word_names_its_package_its_assets_and_its_tests(stage: str) -> None:
     assert (PACKAGE / stage / "__init__.py").exists()
-    assert (PACKAGE / "assets" / f"{stage}.py").exists()
+    assets = PACKAGE / "assets"
+    assert (assets / f"{stage}.py").exists() != (assets / stage / "__init__.py").exists()
     assert list((REPOSITORY / "xmkt_assets_tests").glob(f"test_{stage}*.py"))
 
 

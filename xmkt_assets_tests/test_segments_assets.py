@@ -9,14 +9,18 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from xmkt_assets.assets.segments import ASSETS
+from xmkt_assets.assets.segments import clusters, scores
 from xmkt_assets.resources import Tracking, Warehouse
 from xmkt_assets.segments.clusters import ValueClusters
-from xmkt_assets.segments.risk import ClaimRiskModel
+from xmkt_assets.segments.scoring import ScoreModel
+from xmkt_assets.segments.standing import STANDING_TAGS, StandingModel
+from xmkt_assets.segments.tables import CLUSTERS_COLUMNS
 from xmkt_assets_tests.test_segments_clusters import planted_people
-from xmkt_assets_tests.test_segments_risk import planted_examples
+from xmkt_assets_tests.test_segments_scores import planted_examples
 
 DAY, EARLIER = date(2026, 9, 28), date(2026, 9, 27)
+ASSETS = [*clusters.ASSETS, scores.ASSETS[0]]  # of the scores, claim risk
+TOO_FEW = "not applicable: 20 people, wanted at least 50 to choose groups by"
 
 
 class Home(NamedTuple):
@@ -62,7 +66,8 @@ def result(home: Home) -> dg.ExecuteInProcessResult:
 
 
 def metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, object]:
-    (event,) = result.asset_materializations_for_node(f"segments__{asset}")
+    made = result.asset_materializations_for_node(f"segments__{asset}")
+    (event,) = (event for event in made if event.asset_key.path[-1] == asset)
     return {key: value.value for key, value in event.metadata.items()}
 
 
@@ -70,7 +75,7 @@ def test_every_person_gets_one_group_and_every_insured_person_one_risk(
     home: Home, result: dg.ExecuteInProcessResult
 ) -> None:
     groups, risks = home.rows("person_clusters", DAY), home.rows("claim_risk", DAY)
-    assert groups.columns == ["as_of_on", "person_id", "cluster", "value_label", "reason", "model_version"]
+    assert groups.columns == list(CLUSTERS_COLUMNS)
     assert groups["person_id"].n_unique() == groups.height == 300
     assert risks["person_id"].n_unique() == risks.height == 1500
     assert groups["value_label"].n_unique() == 5
@@ -79,14 +84,16 @@ def test_every_person_gets_one_group_and_every_insured_person_one_risk(
 
 def test_the_registered_models_are_the_ones_that_made_the_rows(home: Home, result: dg.ExecuteInProcessResult) -> None:
     groups, risks = home.rows("person_clusters", DAY), home.rows("claim_risk", DAY)
-    model = home.tracking.load("value_clusters", groups["model_version"][0])
-    assert isinstance(model, ValueClusters)
-    again = model.assign(home.rows("person_features", DAY))
+    standing = home.tracking.load("value_clusters", groups["model_version"][0])
+    assert isinstance(standing, StandingModel)
+    assert isinstance(standing.model, ValueClusters)
+    again = standing.model.assign(home.rows("person_features", DAY))
     assert_frame_equal(again, groups.select(again.columns))
     risk_model = home.tracking.load("claim_risk", risks["model_version"][0])
-    assert isinstance(risk_model, ClaimRiskModel)
+    assert isinstance(risk_model, StandingModel)
+    assert isinstance(risk_model.model, ScoreModel)
     to_score = home.rows("risk_examples", DAY).filter(pl.col("observed_at") == datetime(2026, 9, 29))
-    assert risk_model.claim_share(to_score) == pytest.approx(risks["claim_risk_share"].to_numpy())
+    assert risk_model.model.shares(to_score) == pytest.approx(risks["claim_risk_share"].to_numpy())
 
 
 def test_mlflow_holds_the_numbers_with_intervals_the_pictures_and_the_way_back(
@@ -95,7 +102,7 @@ def test_mlflow_holds_the_numbers_with_intervals_the_pictures_and_the_way_back(
     client = home.tracking._tracker.client
     for asset, metric, files in (
         ("person_clusters", "silhouette", {"groups.json", "group_sizes.png", "model.pkl"}),
-        ("claim_risk", "lightgbm_auc", {"candidates.json", "calibration.png", "model.pkl"}),
+        ("claim_risk", "lightgbm_auc", {"candidates.json", "calibration.png", "model.pkl", "model_card.md"}),
     ):
         shown = metadata(result, asset)
         run = client.get_run(shown["mlflow/run_id"])
@@ -123,9 +130,9 @@ def test_what_cannot_be_estimated_is_stored_as_unknown_with_its_reason(
 ) -> None:
     groups, risks = home.rows("person_clusters", EARLIER), home.rows("claim_risk", EARLIER)
     assert groups.select("value_label", "model_version").unique().rows() == [("unknown", None)]
-    assert groups["reason"].unique().to_list() == ["not applicable: 20 people, wanted at least 50 for 5 groups"]
+    assert groups["reason"].unique().to_list() == [TOO_FEW]
     assert risks.select("claim_risk_band", "claim_risk_share", "model").unique().rows() == [("unknown", None, None)]
-    assert risks["reason"].str.contains("0 of 1500 people insured").all()
+    assert risks["reason"].str.contains("0 of 1500 people seen").all()
 
 
 def test_a_day_made_again_replaces_its_own_rows_only(home: Home, result: dg.ExecuteInProcessResult) -> None:
@@ -134,3 +141,22 @@ def test_a_day_made_again_replaces_its_own_rows_only(home: Home, result: dg.Exec
     assert_frame_equal(home.rows("person_clusters", EARLIER), earlier)
     assert_frame_equal(home.rows("person_clusters", DAY).drop("model_version"), before.drop("model_version"))
     assert home.rows("person_clusters", DAY)["model_version"].unique().to_list() == [2]
+
+
+def test_with_a_standing_model_people_are_scored_and_nothing_is_learnt(
+    home: Home, result: dg.ExecuteInProcessResult
+) -> None:
+    before = home.rows("claim_risk", DAY)
+    assert home.rows("claim_risk_validation", DAY).height == 1500
+    again = dg.materialize(
+        [scores.ASSETS[0]],
+        partition_key=DAY.isoformat(),
+        resources=home._asdict(),
+        instance=dg.DagsterInstance.ephemeral(),
+        tags=STANDING_TAGS,
+    )
+    assert again.success
+    assert_frame_equal(home.rows("claim_risk", DAY), before)  # the version, too
+    assert home.rows("claim_risk_validation", DAY).is_empty()
+    compared = home.warehouse.read("select * from segments.claim_risk_comparison where as_of_on = $day", day=DAY)
+    assert compared.is_empty()

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from xmkt_assets_tests.sql_helper import read_model, run_model
+from xmkt_assets_tests.sql_helper import lake_types, read_model, run_model
 
 DAY = date(2026, 9, 28)
 END = datetime(2026, 9, 29)
@@ -582,7 +582,6 @@ def test_features_of_the_moment_to_score_are_the_ones_made_by_hand() -> None:
         "person_id": "p",
         "observed_at": END,
         "has_claim_60d": None,
-        "gender": "male",
         "age_years": 40,
         "city_tier": 3,
         "active_policy_count": 2,
@@ -662,12 +661,34 @@ def profile(features: pl.DataFrame, interests: pl.DataFrame) -> pl.DataFrame:
     clusters = pl.DataFrame(
         {"as_of_on": [DAY] * 2, "person_id": ["p1", "p2"], "value_label": ["high value", "dormant"]},
     )
-    given = {
-        "person_features": features,
-        "person_interests": interests,
-        "person_clusters": clusters,
+    sides = {
+        "person_clusters": clusters.to_dicts(),
+        "person_trends": [{"as_of_on": DAY, "person_id": "p1", "visit_84d_count": 4, "visit_trend_ratio": -0.5}],
+        "lapse_risk": [scored("p1", "lapse_risk", 0.25), scored("p2", "lapse_risk", None)],
+        "course_purchase": [scored("p2", "course_purchase", 0.1)],
+        "product_purchase": [],
+        "next_interest": [
+            {"as_of_on": DAY, "person_id": "p1", "rank": rank, "topic": topic, "share": share, "why": f"why {topic}"}
+            for rank, topic, share in ((1, "养老", 0.5), (2, "健康", 0.3))
+        ],
     }
-    return run_model("segments.person_profile", {f"segments.{k}": v for k, v in given.items()}, day=DAY)
+    given = {f"segments.{name}": of_lake_types(f"segments.{name}", rows) for name, rows in sides.items()}
+    given |= {"segments.person_features": features, "segments.person_interests": interests}
+    return run_model("segments.person_profile", given, day=DAY)
+
+
+def of_lake_types(table: str, rows: list[dict[str, object]]) -> pl.DataFrame:
+    """The rows with every column of the table; what they leave out is null."""
+    kinds = {"date": pl.Date, "bigint": pl.Int64, "double": pl.Float64, "boolean": pl.Boolean, "varchar": pl.String}
+    schema = {name: kinds[kind.lower()] for name, kind in lake_types()[table].items()}
+    return pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
+
+
+def scored(person_id: str, target: str, share: float | None) -> dict[str, object]:
+    known = (
+        {f"{target}_band": "high", "why": f"+ {target}"} if share else {f"{target}_band": "unknown", "reason": "few"}
+    )
+    return {"as_of_on": DAY, "person_id": person_id, f"{target}_share": share, **known}
 
 
 def test_a_profile_joins_group_and_interests_and_keeps_everybody() -> None:
@@ -681,6 +702,26 @@ def test_a_profile_joins_group_and_interests_and_keeps_everybody() -> None:
         ("p3", "unknown", None, 0),
     ]
     assert frame["top_interest_share"].to_list()[1:] == [1.0, None]
+    assert frame["interests_in_words"].to_list()[1:] == ["健康 100%", None]
+
+
+def test_a_profile_says_what_is_likely_and_why_or_why_it_is_not_known() -> None:
+    frame = profile(BEFORE["segments.person_features"], BEFORE["segments.person_interests"]).sort("person_id")
+    told = frame.select(pl.col("^lapse_risk_.*$", "^course_purchase_.*$", "^next_interest.*$", "visit_84d_count"))
+    assert dict(zip(told.columns, told.row(0), strict=True)) == {
+        "lapse_risk_share": 0.25,
+        "lapse_risk_band": "high",
+        "lapse_risk_why": "+ lapse_risk",
+        "course_purchase_share": None,
+        "course_purchase_band": "not scored",
+        "course_purchase_why": None,
+        "next_interest": "养老",
+        "next_interest_share": 0.5,
+        "next_interest_why": "why 养老",
+        "visit_84d_count": 4,
+    }
+    assert frame.select("lapse_risk_band", "lapse_risk_why", "next_interest").row(1) == ("unknown", "few", None)
+    assert set(frame["product_purchase_band"]) == {"not scored"}
 
 
 def test_claims_risk_and_income_are_of_those_who_consented_to_their_use_and_of_nobody_else() -> None:

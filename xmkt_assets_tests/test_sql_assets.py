@@ -158,10 +158,9 @@ def test_new_rows_that_break_a_promise_fail_the_step_are_named_and_leave_the_old
     assert lake.rows("staging.orders") == old
     assert checks(result, "staging.orders") == {
         "grain_is_unique": True,
-        "order_id_not_null": True,
-        "ordered_on_is_in_range": True,
-        "status_accepted": False,
-        "paid_fen_not_null": False,
+        "required_columns_are_filled": False,
+        "rows_lie_in_their_days": True,
+        "values_are_accepted": False,
     }
     assert result.get_asset_materialization_events() == []
 
@@ -173,15 +172,32 @@ def test_the_broken_check_says_in_the_ui_how_many_rows_and_which(lake: Lake) -> 
     assert broken.metadata["rows_breaking_it"].value == 7
     lines = broken.metadata["first_rows"].value.splitlines()
     assert lines[2:] == [f"| o{n} | lost |" for n in range(5)]
+    assert broken.description == "status is one of: paid, refunded. Broken by 7 rows."
+
+
+def test_one_check_for_all_required_columns_says_which_are_empty_where(lake: Lake) -> None:
+    lake.give((("o1", DAY, None, 1), ("o2", DAY, "paid", None), ("o3", DAY, None, None)))
+    marked = ORDERS.replace("@accepted(paid, refunded)", "@not_null")
+    result = lake.run({"staging.orders": marked}, day=DAY)
+    (broken,) = [c for c in result.get_asset_check_evaluations() if not c.passed]
+    assert broken.check_name == "required_columns_are_filled"
+    assert broken.description == "status is never empty. Broken by 2 rows. paid_fen is never empty. Broken by 2 rows."
+    assert broken.metadata["by_column"].value.splitlines()[2:] == [
+        "| order_id | 0 |",
+        "| status | 2 |",
+        "| paid_fen | 2 |",
+    ]
+    said = broken.metadata["first_rows"].value
+    assert said.index("status is never empty.") < said.index("| o1 |  |") < said.index("paid_fen is never empty.")
+    assert said.rstrip().endswith("| o3 |  |")
 
 
 def test_all_promises_kept_are_recorded_as_passed_checks_and_block_what_follows_otherwise(lake: Lake) -> None:
     assert checks(lake.run({"staging.orders": ORDERS}, day=DAY), "staging.orders") == {
         "grain_is_unique": True,
-        "order_id_not_null": True,
-        "ordered_on_is_in_range": True,
-        "status_accepted": True,
-        "paid_fen_not_null": True,
+        "required_columns_are_filled": True,
+        "rows_lie_in_their_days": True,
+        "values_are_accepted": True,
     }
     assert all(spec.blocking for spec in lake.asset("staging.orders", ORDERS).check_specs)
     lake.give((("o2", DAY, "lost", 50),))
@@ -520,7 +536,7 @@ def test_a_view_follows_its_tables_without_another_run(lake: Lake) -> None:
     assert lake.rows(VIEW_TABLE) == [("paid", 137), ("refunded", 50)]
     lake.give((("o1", DAY, "paid", 1),))
     assert lake.rows(VIEW_TABLE) == [("paid", 1)]
-    assert checks(result, VIEW_TABLE) == {"grain_is_unique": True, "status_not_null": True}
+    assert checks(result, VIEW_TABLE) == {"grain_is_unique": True, "required_columns_are_filled": True}
 
 
 def test_the_promises_of_a_view_are_checked_before_it_is_made(lake: Lake) -> None:

@@ -133,6 +133,21 @@ def test_every_promise_can_be_read_as_a_sentence() -> None:
     ]
 
 
+def test_promises_of_one_kind_share_a_check_that_loses_none_of_them() -> None:
+    checks = model(ORDERS).table_checks
+    assert [(c.name, [p.name for p in c.promises]) for c in checks] == [
+        ("grain_is_unique", ["grain_is_unique"]),
+        ("required_columns_are_filled", ["order_line_id_not_null", "partner_not_null", "ordered_on_not_null"]),
+        ("rows_lie_in_their_days", ["ordered_on_is_in_range"]),
+        ("values_are_accepted", ["partner_accepted"]),
+        ("unique_columns_do_not_repeat", ["user_id_unique"]),
+        ("references_exist", ["user_id_references"]),
+    ]
+    assert sorted(p.name for c in checks for p in c.promises) == sorted(p.name for p in model(ORDERS).checks)
+    assert checks[1].description == "Never empty: order_line_id, partner, ordered_on."
+    assert checks[3].description == "partner is one of: course_platform, insurer."
+
+
 def test_a_table_named_by_a_reference_is_known_although_the_query_does_not_read_it() -> None:
     assert model(ORDERS).reads == {"raw.course_orders"}
     assert model(ORDERS).refers_to == {"staging.users"}

@@ -1,6 +1,7 @@
 """Runs, versions and the alias, on a real MLflow store in a temporary home."""
 
 import multiprocessing
+from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,6 +85,19 @@ def test_versions_count_up_the_alias_moves_and_an_old_version_still_loads(tracke
     assert tracker.load("shape", 1) == {"shape": "circle"}
     assert tracker.load("shape", 2) == {"shape": "square"}
     assert tracker.version_tags("shape", 2)["kind"] == "square"
+
+
+def test_the_newest_version_is_that_of_the_newest_day_that_is_over_and_the_last_made_of_it(tracker: Tracker) -> None:
+    with tracker.run("train", experiment="e", tags={}) as run:
+        file = run.pickle("model.pkl", 1)
+    days = ("2026-09-01", "2026-09-10", "2026-09-10", "2026-09-01", "2026-09-20", None)
+    for day in days:  # an earlier day made again later is still of the earlier day
+        tracker.register("risk", run.run_id, file, tags={"dagster.partition_key": day} if day else {})
+    tracker.register("other", run.run_id, file, tags={"dagster.partition_key": "2026-09-10"})
+    newest = [tracker.newest("risk", until=date(2026, 9, day)) for day in (1, 9, 10, 19, 20, 30)]
+    assert newest == [4, 4, 3, 3, 5, 5]
+    assert tracker.newest("risk", until=date(2026, 8, 31)) is None
+    assert tracker.newest("unknown", until=date(2026, 9, 30)) is None
 
 
 def test_a_second_tracker_of_the_same_home_sees_the_same_store(tracker: Tracker) -> None:

@@ -15,7 +15,6 @@ with moments as (
 person as (
     select
         g.person_id,
-        max(g.gender) as gender,
         max(g.birth_year) as birth_year,
         max(g.city_tier) as city_tier
     from staging.gate_profiling as g
@@ -114,7 +113,6 @@ select
     i.person_id, -- Insured person @not_null
     i.observed_at, -- Moment of observation (UTC): what the features know ends here @not_null
     case when m.is_labelled then coalesce(c.has_claim_after, 0) = 1 end as has_claim_60d, -- Whether the person claimed in the 60 days from observed_at; empty = not yet known, to be scored
-    p.gender, -- Gender as stated; empty where not stated
     cast(year(cast(i.observed_at as date)) - p.birth_year as integer) as age_years, -- Age reached within the year of observed_at; empty where unknown
     cast(p.city_tier as integer) as city_tier, -- Tier of the home city, 1 (largest) to 5; empty where unknown
     cast(i.policies as bigint) as active_policy_count, -- Policies in force at observed_at @not_null

@@ -12,7 +12,8 @@ select
     g.birth_year, -- Year of birth
     g.occupation, -- Occupation in the partner's words
     g.city_tier, -- Tier of the home city, 1 (largest) to 5
-    g.stated_interests -- Topics the person stated, separated by |
+    g.stated_interests, -- Topics the person stated, separated by |
+    i.known_at -- When the firm came to know the account (UTC)
 from staging.consent_decisions as d
 inner join staging.identities as i on d.person_id = i.person_id
 inner join staging.people as g on d.person_id = g.person_id

@@ -16,7 +16,15 @@ from xmkt_assets.raw.books import LEDGER, LEDGER_COLUMNS, QUARANTINE, QUARANTINE
 from xmkt_assets.raw.fixes import FIXES, FIXES_COLUMNS
 from xmkt_assets.raw.late import LATE, LATE_COLUMNS
 from xmkt_assets.recommenders.tables import MEANINGS
-from xmkt_assets.segments.tables import CLUSTERS_COLUMNS, RISK_COLUMNS
+from xmkt_assets.segments import drift_table
+from xmkt_assets.segments.fairness import FAIRNESS_COLUMNS
+from xmkt_assets.segments.interest_rules import RULES_COLUMNS
+from xmkt_assets.segments.next_interest import SCORES_COLUMNS
+from xmkt_assets.segments.rules import tables as association_rules
+from xmkt_assets.segments.score_tables import meanings
+from xmkt_assets.segments.sentiment import SENTIMENT_COLUMNS
+from xmkt_assets.segments.tables import CHOICE_COLUMNS, CLUSTERS_COLUMNS
+from xmkt_assets.segments.targets import TARGETS
 
 STRAYS_COLUMNS = {
     "source_file": "Path of the file under the landing folder",
@@ -45,8 +53,15 @@ def column_meanings() -> dict[str, Mapping[str, str]]:
         identity_terms.RULES_TABLE: identity_terms.RULES_COLUMNS,
         notices.TABLE: notices.COLUMNS,
         overlap.TABLE: overlap.COLUMNS,
+        "segments.cluster_choice": CHOICE_COLUMNS,
         "segments.person_clusters": CLUSTERS_COLUMNS,
-        "segments.claim_risk": RISK_COLUMNS,
+        "segments.fairness": FAIRNESS_COLUMNS,
+        "segments.review_sentiment": SENTIMENT_COLUMNS,
+        association_rules.RULES_TABLE: association_rules.RULES_COLUMNS,
+        "segments.next_interest": SCORES_COLUMNS,
+        "segments.interest_rules": RULES_COLUMNS,
+        **{table: m.columns for target in TARGETS for table, m in meanings(target).items()},
+        drift_table.TABLE: drift_table.COLUMNS,
         **of_targets,
         "campaigns.campaign_list": CAMPAIGN_LIST_COLUMNS,
         "campaigns.exclusions": EXCLUSIONS_COLUMNS,

@@ -11,14 +11,23 @@ from xmkt_assets.assets.columns import column_meanings
 from xmkt_assets.known_tables import known_tables
 from xmkt_assets.materialisation import markdown_table
 from xmkt_assets.published import Described, is_published
-from xmkt_assets.resources import Warehouse
+from xmkt_assets.resources import REPOSITORY, Warehouse
+from xmkt_assets.segments.targets import TARGETS
 from xmkt_assets.sql_lineage import upstream_columns
 from xmkt_assets.sql_models import SqlModel
 
 # Grains of tables that Python makes; a SQL file says its own.
 GRAINS = {
     "raw.file_ledger": "partner, feed, dt, source_file",
+    "segments.cluster_choice": "as_of_on, method, k",
     "segments.person_clusters": "as_of_on, person_id",
+    "segments.association_rules": "as_of_on, scope, antecedent, consequent",
+    "segments.interest_rules": "as_of_on, rule_id",
+    "segments.next_interest": "as_of_on, person_id, rank",
+    "segments.review_sentiment": "as_of_on, review_id",
+    **{target.table: "as_of_on, person_id" for target in TARGETS},
+    **{target.validation_table: "as_of_on, person_id" for target in TARGETS},
+    **{target.comparison_table: "as_of_on, candidate, metric" for target in TARGETS},
     **{f"recommenders.{t}_leaderboard": "as_of_on, model, metric, compared_with" for t in ("course", "product")},
     **{f"recommenders.{t}_champion": "as_of_on" for t in ("course", "product")},
     **{f"recommenders.{t}_recommendations": "as_of_on, person_id, item_id" for t in ("course", "product")},
@@ -99,5 +108,6 @@ def _of_model(model: SqlModel, columns: Mapping[str, tuple[str, ...]], *, owner:
 
 def _of_python(spec: dg.AssetSpec, meanings: Mapping[str, str], *, owner: str) -> Described:
     words = (spec.description or "").strip().split("\n\n")[0]
-    maker, grain = f"xmkt_assets/assets/{spec.key.path[0]}.py", GRAINS.get(".".join(spec.key.path), "")
-    return Described(" ".join(words.split()), meanings, grain=grain, owner=owner, made_by=maker)
+    maker, grain = f"xmkt_assets/assets/{spec.key.path[0]}", GRAINS.get(".".join(spec.key.path), "")
+    made_by = maker if (REPOSITORY / maker).is_dir() else f"{maker}.py"
+    return Described(" ".join(words.split()), meanings, grain=grain, owner=owner, made_by=made_by)

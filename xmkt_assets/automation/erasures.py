@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 
 from xmkt_assets.automation.jobs import ERASE, LOAD, RETRAIN, AssetJob
+from xmkt_assets.automation.retraining import RETRAIN_TAGS
 from xmkt_assets.automation.sensors import ON, UNFINISHED, newest_day
 from xmkt_assets.erasure.requests import pending
 from xmkt_assets.erasure.work import ERASURES
@@ -54,7 +55,9 @@ def after_erasure_sensor(load: AssetJob, retrain: AssetJob) -> dg.SensorDefiniti
             return dg.SkipReason("Models and lists have been asked for since the last erasure.")
         context.update_cursor(run_id)
         job = LOAD if has_account_left else RETRAIN
-        return dg.RunRequest(job_name=job, run_key=f"{ERASE}:{run_id}:{day}", partition_key=day.isoformat())
+        return dg.RunRequest(
+            job_name=job, run_key=f"{ERASE}:{run_id}:{day}", partition_key=day.isoformat(), tags=RETRAIN_TAGS
+        )
 
     return retrain_after_erasure
 

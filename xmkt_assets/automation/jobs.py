@@ -6,12 +6,14 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition as AssetJob
 
 from xmkt_assets.promises import FULL_LOOK, repeated_on_any_day
+from xmkt_assets.segments.standing import STANDING_TAGS
 from xmkt_assets.sql_models import SqlModel
 
-__all__ = ["ERASE", "EVALUATE", "LOAD", "MAINTAIN", "PLAN", "RETRAIN", "AssetJob", "jobs"]
+__all__ = ["ERASE", "EVALUATE", "LOAD", "MAINTAIN", "PLAN", "RETRAIN", "SCORE", "AssetJob", "jobs"]
 
 LOAD: Final = "load_partner_drops"
 RETRAIN: Final = "retrain"
+SCORE: Final = "score_people"
 PLAN: Final = "plan_campaign"
 EVALUATE: Final = "evaluate_and_publish"
 ERASE: Final = "erase_people"
@@ -20,7 +22,8 @@ MAINTAIN: Final = "maintain_lake"
 
 def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
     """Every job by name. Snapshot tables of staging (the gates), what reads them and what reads nothing (the rules of
-    cleaning) belong to retraining, the rest to loading."""
+    cleaning) belong to retraining, the rest to loading. Scoring is the part of retraining that ends with the profiles;
+    a tag of its runs says that models which stand are used and not fitted."""
     snapshots = dg.AssetSelection.assets(*[t.split(".") for t in of_retraining(models)])
     staging = dg.AssetSelection.groups("staging")
     gates = staging & snapshots
@@ -30,6 +33,7 @@ def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
     members = {
         LOAD: (dg.AssetSelection.groups("raw").materializable() | staging) - gates - erasure - on_demand,
         RETRAIN: gates | dg.AssetSelection.groups("segments", "recommenders"),
+        SCORE: gates | dg.AssetSelection.groups("segments"),
         PLAN: dg.AssetSelection.groups("campaigns"),
         EVALUATE: dg.AssetSelection.groups("evaluation", "published"),
         ERASE: erasure,
@@ -38,12 +42,19 @@ def jobs(models: dict[str, SqlModel]) -> dict[str, AssetJob]:
     about = {
         LOAD: "Partner files of a day (or a range of days) → raw tables, quarantine, ledger → staging.",
         RETRAIN: "As of a day: consent gates → profiles → recommender models, champion, recommendations.",
+        SCORE: "As of a day: consent gates → profiles, groups and scores by the models there are, and their drift. "
+        "Recommenders are not trained: recommendations are those of the last retraining.",
         PLAN: "One campaign plan → campaign list with holdout, and who was left out by which rule.",
         EVALUATE: "Effects and uplift curves of every campaign so far; then the published file.",
         ERASE: "Who asked to be erased leaves tables, snapshots, files, models and logs; receipts are written.",
         MAINTAIN: "Small files are merged, old snapshots expire unless something refers to them, unneeded files go.",
     }
-    return {name: dg.define_asset_job(name, selection=members[name], description=about[name]) for name in members}
+    return {
+        name: dg.define_asset_job(
+            name, selection=selected, description=about[name], tags=STANDING_TAGS if name == SCORE else None
+        )
+        for name, selected in members.items()
+    }
 
 
 def of_retraining(models: dict[str, SqlModel]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Sensors: what a change starts. New partner files → load → retrain → evaluate and publish; new plans → lists.
+"""Sensors: what a change starts. New partner files → load → (``retraining``) → evaluate and publish; new plans → lists.
 
 Each run key carries the content that asked for it and the run it follows: the same files never run twice, corrected
 ones run again, also when they go back to an earlier content (Dagster drops a run key it has ever seen).
@@ -14,7 +14,7 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN, AssetJob
+from xmkt_assets.automation.jobs import EVALUATE, LOAD, PLAN, RETRAIN, SCORE, AssetJob
 from xmkt_assets.partitions import CAMPAIGNS, DAYS, contiguous, range_tags
 from xmkt_assets.raw.arrivals import Arrivals, find_arrivals, remembered
 from xmkt_assets.raw.books import LEDGER
@@ -72,31 +72,8 @@ def plan_sensor(plan: AssetJob) -> dg.SensorDefinition:
     return new_campaign_plans
 
 
-def retrain_sensor(load: AssetJob, retrain: AssetJob) -> dg.SensorDefinition:
-    """Loaded days → models as of the newest day, once no other load is under way."""
-
-    @dg.run_status_sensor(
-        run_status=dg.DagsterRunStatus.SUCCESS,
-        name="retrain_after_load",
-        monitored_jobs=[load],
-        request_job=retrain,
-        default_status=ON,
-        minimum_interval_seconds=30,
-    )
-    def retrain_after_load(context: dg.RunStatusSensorContext, warehouse: Warehouse) -> dg.RunRequest | dg.SkipReason:
-        """Retrains as of the newest loaded day; several loads in a row are followed by one retraining."""
-        if _under_way(context.instance, LOAD):
-            return dg.SkipReason("Another load is under way; its success will start the retraining.")
-        as_of = newest_day(warehouse)
-        if as_of is None:
-            return dg.SkipReason("Nothing has been loaded yet.")
-        return dg.RunRequest(run_key=f"retrain:{as_of}:{context.dagster_run.run_id}", partition_key=as_of.isoformat())
-
-    return retrain_after_load
-
-
 def evaluate_sensor(after: list[AssetJob], evaluate: AssetJob) -> dg.SensorDefinition:
-    """New models or a new campaign list → effects and the published file anew."""
+    """New models, new scores or a new campaign list → effects and the published file anew."""
 
     @dg.run_status_sensor(
         run_status=dg.DagsterRunStatus.SUCCESS,
@@ -108,7 +85,7 @@ def evaluate_sensor(after: list[AssetJob], evaluate: AssetJob) -> dg.SensorDefin
     )
     def evaluate_after_change(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
         """Evaluates every campaign again and replaces the published file."""
-        if _under_way(context.instance, RETRAIN) or _under_way(context.instance, PLAN):
+        if any(under_way(context.instance, job) for job in (RETRAIN, SCORE, PLAN)):
             return dg.SkipReason("Another change is under way; its end will start the evaluation.")
         return dg.RunRequest(run_key=f"{EVALUATE}:{context.dagster_run.run_id}")
 
@@ -132,12 +109,11 @@ def tell_of_failures(context: dg.RunFailureSensorContext, warehouse: Warehouse) 
 
 
 def sensors(made: dict[str, AssetJob]) -> list[dg.SensorDefinition]:
-    """Every sensor."""
+    """Every sensor of files, plans, results and failures."""
     return [
         drop_sensor(made[LOAD]),
         plan_sensor(made[PLAN]),
-        retrain_sensor(made[LOAD], made[RETRAIN]),
-        evaluate_sensor([made[RETRAIN], made[PLAN]], made[EVALUATE]),
+        evaluate_sensor([made[RETRAIN], made[SCORE], made[PLAN]], made[EVALUATE]),
         tell_of_failures,
     ]
 
@@ -206,7 +182,8 @@ def _load_request(first: date, last: date, arrivals: Arrivals, ledger: pl.DataFr
     return dg.RunRequest(run_key=f"{first}..{last}:{content}", tags=range_tags(first, last))
 
 
-def _under_way(instance: dg.DagsterInstance, job: str) -> bool:
+def under_way(instance: dg.DagsterInstance, job: str) -> bool:
+    """Whether a run of the job is queued, starts or runs."""
     return bool(instance.get_run_records(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=1))
 
 

@@ -27,6 +27,11 @@ LEARNS_FROM: Final = {
     "product_recommender": "recommenders.product_interactions",
     "value_clusters": "segments.person_features",
     "claim_risk": "segments.risk_examples",
+    "review_sentiment": "staging.gate_profiling",  # everybody whose reviews may be read
+    "lapse_risk": "segments.lapse_examples",
+    "course_purchase": "segments.course_purchase_examples",
+    "product_purchase": "segments.product_purchase_examples",
+    "next_interest": "segments.interest_examples",
 }
 
 

@@ -1,22 +1,10 @@
-"""Value groups: k-means on what people do, named by rule from the centres.
+"""Value groups: people grouped by what they do, named from the centres, and why each is where they are.
 
-Here: features of a day in, one group per person out, with how well the groups are separated. Not here: the features
-themselves (``dbt_like_sql/segments/person_features.sql``), storage, MLflow.
+Here: features of a day in, one group per person out, and a fitted grouping that puts further people into the same
+groups. Not here: the two methods (``grouping``), how many groups (``cluster_choice``), names and when they are kept
+(``value_names``), the features themselves (``dbt_like_sql/segments/person_features.sql``), storage, MLflow.
 
-The names, given one after another to the centre that fits best among those still unnamed. Worth (`WORTH`) and present
-interest (`PRESENT_INTEREST`) are means of the centre's features in standard deviations from the mean person on the log
-scale; days are the centre's own, taken back from the log scale (a geometric mean):
-
-=============== =====================================================================================================
-high value      the largest worth, over the mean
-dormant         the longest since the last event, 30 days or more
-newcomer        the shortest since the first event, 45 days or fewer
-high potential  the most present interest beyond the worth; interest over the mean
-occasional      the smallest present interest, both it and the worth under the mean
-steady          the rest; from the second on "steady 2", "steady 3", … in order of falling worth
-=============== =====================================================================================================
-
-A name whose condition no centre meets is not given, so two groups never share a name and a name never lies.
+Who somebody is (gender, age, home city) is no feature: groups are made of behaviour alone.
 """
 
 from dataclasses import dataclass
@@ -24,9 +12,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from xmkt_assets.segments.intervals import Floats, Interval, bootstrap, weighted_mean
+from xmkt_assets.segments.cluster_choice import PEOPLE_PER_GROUP
+from xmkt_assets.segments.grouping import KMEANS, centres_by_k, nearest
+from xmkt_assets.segments.intervals import Floats
+from xmkt_assets.segments.reasons import cluster_reasons
+from xmkt_assets.segments.value_names import Before, Named, Profile, names
 
 UNKNOWN: Final = "unknown"
 WORTH: Final = ("paid_clean_fen", "premium_clean_fen", "course_order_count", "active_policy_count")
@@ -36,14 +27,18 @@ KNOWN_FOR: Final = "days_since_first_activity"
 FEATURES: Final = (*WORTH, *PRESENT_INTEREST, IDLE, KNOWN_FOR)
 
 LONGEST_DAYS: Final = 365  # a person without any event counts as idle for a year: dormant, not a newcomer
-DORMANT_DAYS: Final = 30
-NEWCOMER_DAYS: Final = 45
-PEOPLE_PER_GROUP: Final = 10  # fewer make no group worth a name
-SILHOUETTE_SAMPLE: Final = 3000  # distances grow with its square
-HALF_SAMPLES: Final = 5
+CHUNK_PEOPLE: Final = 100_000  # people assigned at a time, whatever their number
 
 PEOPLE_SCHEMA: Final = pl.Schema(
-    {"person_id": pl.String, "cluster": pl.Int64, "value_label": pl.String, "reason": pl.String}
+    {
+        "person_id": pl.String,
+        "cluster": pl.Int64,
+        "value_label": pl.String,
+        "membership_strength": pl.Float64,
+        "why": pl.String,
+        "method": pl.String,
+        "reason": pl.String,
+    }
 )
 
 
@@ -52,27 +47,57 @@ class ValueClusters:
     """A fitted grouping: everything needed to put new people into the same groups.
 
     `mean`, `scale`: shape (features,), of the log features; `centres`: shape (groups, features), standardised,
-    in order of falling worth; `labels`: one name per group.
+    in order of falling worth; `labels`: one name per group; `origins`: where each name comes from, in words.
     """
 
     mean: Floats
     scale: Floats
     centres: Floats
     labels: tuple[str, ...]
+    method: str = KMEANS
+    origins: tuple[str, ...] = ()
+
+    def points(self, features: pl.DataFrame) -> Floats:
+        """The standardised log features, shape (people, features)."""
+        return np.asarray((log_features(features) - self.mean) / self.scale, dtype=np.float64)
 
     def assign(self, features: pl.DataFrame) -> pl.DataFrame:
-        """One row per row of `features`, sorted by person_id: the group with the nearest centre."""
+        """One row per row of `features`, sorted by person_id: the group with the nearest centre, and why that one."""
         people = features.sort("person_id")
-        nearest = _nearest((log_features(people) - self.mean) / self.scale, self.centres)
+        parts = [self._assign(part) for part in people.iter_slices(CHUNK_PEOPLE)]
+        return pl.concat([pl.DataFrame(schema=PEOPLE_SCHEMA), *parts])
+
+    def _assign(self, people: pl.DataFrame) -> pl.DataFrame:
+        points = self.points(people)
+        groups, inside = nearest(points, self.centres)
+        values = people.select(pl.col(FEATURES).cast(pl.Float64)).to_numpy()
         return pl.DataFrame(
             {
                 "person_id": people["person_id"],
-                "cluster": nearest,
-                "value_label": [self.labels[c] for c in nearest],
-                "reason": [None] * people.height,
-            },
-            schema=PEOPLE_SCHEMA,
+                "cluster": groups,
+                "value_label": pl.Series(self.labels).gather(groups),
+                "membership_strength": inside,
+                "why": cluster_reasons(points, self.centres, values, FEATURES),
+            }
+        ).select(
+            "person_id",
+            "cluster",
+            "value_label",
+            "membership_strength",
+            "why",
+            method=pl.lit(self.method),
+            reason=pl.lit(None, pl.String),
         )
+
+
+class Snapshot(NamedTuple):
+    """The groups of an earlier day, by which names are kept.
+
+    `people`: person_id, cluster, value_label; `model`: the grouping that made them, None where its file is gone.
+    """
+
+    people: pl.DataFrame
+    model: ValueClusters | None
 
 
 class Clustering(NamedTuple):
@@ -81,70 +106,60 @@ class Clustering(NamedTuple):
     `people`: one row per person (`PEOPLE_SCHEMA`; value_label 'unknown' and a reason where no groups were made).
     `groups`: one row per group: cluster, value_label, people, people_share, and the mean of each of `FEATURES` in its
     own unit (of days: over the people with any event; empty where the group has none).
-    `silhouette`: −1 to 1, of a sample (Rousseeuw 1987); its interval is over the people sampled, the groups held fixed.
-    `stability`: adjusted Rand index (Hubert & Arabie 1985) between these groups and those of random halves of the
-    people: mean, smallest, largest. All three are None where no groups were made; then `reason` says why.
+    `model` is None where no groups were made; then `reason` says why.
     """
 
     people: pl.DataFrame
     groups: pl.DataFrame
     model: ValueClusters | None
-    silhouette: Interval | None
-    stability: Interval | None
     reason: str | None
 
 
-def cluster_people(features: pl.DataFrame, *, k: int = 5, seed: int) -> Clustering:
+def cluster_people(
+    features: pl.DataFrame, *, k: int = 5, method: str = KMEANS, before: Snapshot | None = None, seed: int
+) -> Clustering:
     """Value groups of the people of one day; the order of the rows does not matter.
 
-    `features`: person_id and `FEATURES`. Raises ValueError for k < 2 or a missing column.
+    `features`: person_id and `FEATURES`. Raises ValueError for k < 2, an unknown method or a missing column.
     """
     if k < 2:
         raise ValueError(f"k is {k}; one group tells nobody apart. Ask for 2 or more.")
     _refuse_missing(features)
     people = features.sort("person_id")
     if reason := _why_not(people, k=k):
-        return _not_applicable(people, reason=reason)
-    logs = log_features(people)
+        return not_grouped(people, reason=reason)
+    points, mean, scale = standardised(people)
+    centres = _by_worth(centres_by_k(points, method=method, ks=[k], seed=seed)[k])
+    unnamed = ValueClusters(mean, scale, centres, tuple(map(str, range(len(centres)))), method)
+    named = _named(unnamed, points, people, before=before)
+    return with_model(people, ValueClusters(mean, scale, centres, named.labels, method, named.origins))
+
+
+def with_model(features: pl.DataFrame, model: ValueClusters) -> Clustering:
+    """People put into the groups of a model that is fitted already, whoever they are."""
+    _refuse_missing(features)
+    assigned = model.assign(features)
+    return Clustering(assigned, _groups(features, assigned), model, None)
+
+
+def not_grouped(features: pl.DataFrame, *, reason: str) -> Clustering:
+    """Everybody is in no group, and why."""
+    _refuse_missing(features)
+    nothing = {name: pl.lit(None, kind) for name, kind in PEOPLE_SCHEMA.items()}
+    rows = features.sort("person_id").select(
+        **{**nothing, "person_id": pl.col("person_id"), "value_label": pl.lit(UNKNOWN), "reason": pl.lit(reason)}
+    )
+    return Clustering(rows, _groups(features, rows), None, reason)
+
+
+def standardised(features: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
+    """(points, mean, scale): the log features of people in standard deviations from their mean."""
+    logs = log_features(features)
+    if features.is_empty():
+        return logs, np.zeros(len(FEATURES)), np.ones(len(FEATURES))
     mean, scale = logs.mean(axis=0), logs.std(axis=0)
     scale[scale < 1e-9] = 1.0  # the same for everybody: tells nobody apart, must not divide by zero
-    points = (logs - mean) / scale
-    centres = _by_worth(_fit(points, k=min(k, len(np.unique(points, axis=0))), seed=seed, starts=5))
-    model = ValueClusters(mean, scale, centres, _names(centres, mean=mean, scale=scale))
-    assigned = model.assign(people)
-    groups = _groups(people, assigned)
-    clusters = assigned["cluster"].to_numpy()
-    return Clustering(
-        people=assigned,
-        groups=groups,
-        model=model,
-        silhouette=_silhouette(points, clusters, seed=seed),
-        stability=_stability(points, clusters, k=len(centres), seed=seed),
-        reason=None,
-    )
-
-
-def value_labels(centres: Floats, *, idle_days: Floats, known_days: Floats) -> tuple[str, ...]:
-    """One name per centre by the rule of this module.
-
-    `centres`: standardised, shape (groups, len(FEATURES)); `idle_days`, `known_days`: shape (groups,).
-    """
-    worth, interest = _mean_of(centres, WORTH), _mean_of(centres, PRESENT_INTEREST)
-    rules = (
-        ("high value", worth, worth > 0),
-        ("dormant", idle_days, idle_days >= DORMANT_DAYS),
-        ("newcomer", -known_days, known_days <= NEWCOMER_DAYS),
-        ("high potential", interest - worth, interest > 0),
-        ("occasional", -interest, (interest < 0) & (worth < 0)),
-    )
-    names: dict[int, str] = {}
-    for name, fit, is_fitting in rules:
-        unnamed = [c for c in range(len(centres)) if c not in names and is_fitting[c]]
-        if unnamed:
-            names[max(unnamed, key=lambda c: (fit[c], -c))] = name
-    rest = sorted((c for c in range(len(centres)) if c not in names), key=lambda c: (-worth[c], c))
-    names |= {c: "steady" if n == 1 else f"steady {n}" for n, c in enumerate(rest, start=1)}
-    return tuple(names[c] for c in range(len(centres)))
+    return (logs - mean) / scale, mean, scale
 
 
 def log_features(features: pl.DataFrame) -> Floats:
@@ -154,6 +169,21 @@ def log_features(features: pl.DataFrame) -> Floats:
         for c in FEATURES
     ]
     return np.asarray(np.log1p(features.select(days).cast(pl.Float64).to_numpy()), dtype=np.float64)
+
+
+def profile_of(centres: Floats, *, mean: Floats, scale: Floats) -> Profile:
+    """What names are given by, of centres standardised by `mean` and `scale`."""
+    typical = np.expm1(centres * scale + mean)
+    idle_days, known_days = typical[:, FEATURES.index(IDLE)], typical[:, FEATURES.index(KNOWN_FOR)]
+    return Profile(_mean_of(centres, WORTH), _mean_of(centres, PRESENT_INTEREST), idle_days, known_days)
+
+
+def names_in_words(model: ValueClusters | None) -> str:
+    """Where each group has its name from, as a markdown table."""
+    if model is None:
+        return "no groups"
+    lines = [f"| {label} | {origin} |" for label, origin in zip(model.labels, model.origins, strict=True)]
+    return "\n".join(["| group | name |", "|---|---|", *lines])
 
 
 def in_words(groups: pl.DataFrame) -> str:
@@ -196,37 +226,35 @@ def _why_not(people: pl.DataFrame, *, k: int) -> str | None:
     return None
 
 
-def _not_applicable(people: pl.DataFrame, *, reason: str) -> Clustering:
-    rows = people.select(
-        "person_id",
-        cluster=pl.lit(None, pl.Int64),
-        value_label=pl.lit(UNKNOWN),
-        reason=pl.lit(reason),
-    ).cast(PEOPLE_SCHEMA)
-    return Clustering(rows, _groups(people, rows), None, None, None, reason)
-
-
-def _fit(points: Floats, *, k: int, seed: int, starts: int) -> Floats:
-    from sklearn.cluster import KMeans
-
-    fitted = KMeans(n_clusters=k, n_init=starts, random_state=seed, tol=1e-3).fit(points)
-    return np.asarray(fitted.cluster_centers_, dtype=np.float64)
-
-
 def _by_worth(centres: Floats) -> Floats:
-    """k-means numbers its groups by chance; number 0 here is always the worthiest."""
+    """Methods number their groups by chance; number 0 here is always the worthiest."""
     return centres[np.lexsort((*centres.T, -_mean_of(centres, WORTH)))]
 
 
-def _nearest(points: Floats, centres: Floats) -> NDArray[np.int64]:
-    squared = ((points[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
-    return np.asarray(squared.argmin(axis=1), dtype=np.int64)
+def _named(model: ValueClusters, points: Floats, people: pl.DataFrame, *, before: Snapshot | None) -> Named:
+    found = profile_of(model.centres, mean=model.mean, scale=model.scale)
+    grouped = before.people.drop_nulls("cluster") if before else None
+    if before is None or grouped is None or grouped.is_empty():
+        return names(found)
+    return names(found, before=_compared(model, points, people, grouped=grouped, last=before.model))
 
 
-def _names(centres: Floats, *, mean: Floats, scale: Floats) -> tuple[str, ...]:
-    typical = np.expm1(centres * scale + mean)
-    idle, known = typical[:, FEATURES.index(IDLE)], typical[:, FEATURES.index(KNOWN_FOR)]
-    return value_labels(centres, idle_days=idle, known_days=known)
+def _compared(
+    model: ValueClusters, points: Floats, people: pl.DataFrame, *, grouped: pl.DataFrame, last: ValueClusters | None
+) -> Before:
+    """The last snapshot's groups beside the new centres, in the last one's standardisation."""
+    now = people.select("person_id", new=pl.Series(nearest(points, model.centres)[0]))
+    labels = grouped.select("value_label", "cluster").unique().sort("cluster")
+    counts = grouped.join(now, on="person_id").group_by("cluster", "new").agg(n=pl.len())
+    places = {cluster: at for at, cluster in enumerate(labels["cluster"])}
+    shared = np.zeros((labels.height, len(model.centres)))
+    for cluster, new, n in counts.iter_rows():
+        shared[places[cluster], new] = n
+    names_before = tuple(labels["value_label"])
+    if last is None or len(last.mean) != len(FEATURES):  # a model of other features has no common space
+        return Before(names_before, shared, None, None)
+    logs = model.centres * model.scale + model.mean
+    return Before(names_before, shared, last.centres[labels["cluster"].to_list()], (logs - last.mean) / last.scale)
 
 
 def _mean_of(centres: Floats, names: tuple[str, ...]) -> Floats:
@@ -234,7 +262,8 @@ def _mean_of(centres: Floats, names: tuple[str, ...]) -> Floats:
 
 
 def _groups(people: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
-    joined = people.join(assigned, on="person_id").with_columns(pl.col("premium_clean_fen").fill_null(0))
+    known = people.select("person_id", *FEATURES).with_columns(pl.col("premium_clean_fen").fill_null(0))
+    joined = known.join(assigned.select("person_id", "cluster", "value_label"), on="person_id")
     return (
         joined.group_by("cluster", "value_label")
         .agg(
@@ -244,26 +273,3 @@ def _groups(people: pl.DataFrame, assigned: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("cluster")
     )
-
-
-def _silhouette(points: Floats, clusters: NDArray[np.int64], *, seed: int) -> Interval | None:
-    from sklearn.metrics import silhouette_samples
-
-    rng = np.random.default_rng(seed)
-    sample = rng.choice(len(points), size=min(SILHOUETTE_SAMPLE, len(points)), replace=False)
-    if len(np.unique(clusters[sample])) < 2:
-        return None
-    each = np.asarray(silhouette_samples(points[sample], clusters[sample]), dtype=np.float64)
-    return bootstrap(weighted_mean(each), size=len(each), draws=200, seed=seed)
-
-
-def _stability(points: Floats, clusters: NDArray[np.int64], *, k: int, seed: int) -> Interval:
-    from sklearn.metrics import adjusted_rand_score
-
-    rng = np.random.default_rng(seed)
-    found = []
-    for draw in range(HALF_SAMPLES):
-        half = rng.choice(len(points), size=max(k, len(points) // 2), replace=False)
-        centres = _fit(points[half], k=k, seed=seed + draw, starts=2)
-        found.append(float(adjusted_rand_score(clusters, _nearest(points, centres))))
-    return Interval(float(np.mean(found)), min(found), max(found))

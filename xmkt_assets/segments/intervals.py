@@ -4,7 +4,7 @@ Here: the interval itself and the percentile bootstrap over people. Not here: in
 to ``xmkt_assets.evaluation``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,28 @@ def bootstrap(statistic: Callable[[Floats], float], *, size: int, draws: int, se
     return Interval(statistic(np.ones(size)), float(low), float(high))
 
 
+def bootstraps(statistics: Sequence[Callable[[Floats], float]], *, size: int, draws: int, seed: int) -> list[Interval]:
+    """`bootstrap` of several statistics of the same rows, on the same draws, which are then made once."""
+    rng = np.random.default_rng(seed)
+    equal = np.full(size, 1 / size)
+    drawn = np.empty((draws, len(statistics)))
+    for row in drawn:
+        weights = rng.multinomial(size, equal).astype(np.float64)
+        row[:] = [statistic(weights) for statistic in statistics]
+    low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    one = np.ones(size)
+    return [Interval(s(one), float(a), float(b)) for s, a, b in zip(statistics, low, high, strict=True)]
+
+
 def weighted_mean(values: Floats) -> Callable[[Floats], float]:
     """The mean of `values`, shape (n,), as a statistic of weighted rows."""
     return lambda weights: float(values @ weights / weights.sum())
+
+
+def wilson(successes: int, trials: int) -> Interval:
+    """A share with Wilson's 95 % interval (Wilson 1927, JASA 22). Raises ZeroDivisionError without trials."""
+    z = 1.959964
+    share = successes / trials
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    half = z / (1 + z**2 / trials) * float(np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2)))
+    return Interval(share, middle - half, middle + half)

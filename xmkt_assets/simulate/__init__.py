@@ -4,7 +4,7 @@ They write the same drop files real partners would (``landing/<partner>/<feed>/d
 campaigns by a stored rule, so what a campaign truly caused is known. Read in this order:
 
 * ``world``: parameters, `build_world`, everything that happens without a campaign
-* ``people``, ``catalogue``, ``tastes``: who there is, what is sold, who is drawn to what
+* ``people``, ``groups``, ``catalogue``, ``tastes``: who there is, what is sold, who is drawn to what
 * ``course_firm`` (with ``reviews``), ``insurer_firm``, ``accounts``, ``permissions``: what the feeds hold
 * ``offers``, ``response``, ``truth``: a campaign list, the rule by which people answer, `true_effects`
 * ``campaign_events``, ``campaign_feeds``, ``drops``: the feeds with a campaign, `write_days`

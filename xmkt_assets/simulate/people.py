@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from xmkt_assets.simulate import chance
+from xmkt_assets.simulate import chance, groups
 from xmkt_assets.simulate.calendar import NEVER, Calendar
 from xmkt_assets.simulate.catalogue import TOPICS
 
@@ -62,8 +62,9 @@ class People:
         return AGE_AT_YEAR - self.birth_year
 
 
-def make_people(count: int, *, seed: int, calendar: Calendar, link: float) -> People:
-    """`count` people. With `link` 0 nothing about a person's courses tells of their insurance, nor the other way."""
+def make_people(count: int, *, seed: int, calendar: Calendar, link: float, planted: float = 0.0) -> People:
+    """`count` people. With `link` 0 nothing about a person's courses tells of their insurance, nor the other way;
+    with `planted` over 0 they belong to groups (see ``groups``)."""
     index = np.arange(count)
     birth_year = _birth_years(seed, index)
     years = AGE_AT_YEAR - birth_year
@@ -72,7 +73,11 @@ def make_people(count: int, *, seed: int, calendar: Calendar, link: float) -> Pe
     own = _normals(seed, "people/own product interest", index)
     value = chance.normal(seed, "people/value", index)
     product_value = 0.6 * link * value + (1.0 - 0.36 * link**2) ** 0.5 * chance.normal(seed, "people/own value", index)
-    user_day, customer_day = _registrations(seed, index, calendar)
+    group = groups.drawn(count, seed=seed)
+    value = groups.explained(value, tuple(g.course_value for g in groups.GROUPS), group, planted=planted)
+    of_products = tuple(g.product_value for g in groups.GROUPS)
+    product_value = groups.explained(product_value, of_products, group, planted=planted)
+    user_day, customer_day = _registrations(seed, index, calendar, group=group, planted=planted)
     phones, emails = contacts(count, seed=seed)
     key = sha256(f"simulated sharing agreement {seed}".encode()).digest()
     hashes = _hashes(seed, index, phones, emails, key=key, is_both=(user_day < NEVER) & (customer_day < NEVER))
@@ -144,12 +149,17 @@ def _given(values: list[str], gives: chance.Bools) -> tuple[str | None, ...]:
     return tuple(value if given else None for value, given in zip(values, gives, strict=True))
 
 
-def _registrations(seed: int, index: chance.Ints, calendar: Calendar) -> tuple[chance.Ints, chance.Ints]:
+def _registrations(
+    seed: int, index: chance.Ints, calendar: Calendar, *, group: chance.Ints, planted: float
+) -> tuple[chance.Ints, chance.Ints]:
     """(user_day, customer_day): nine in ten before the start, the others in batches; some later join the other firm."""
     side = chance.uniform(seed, "people/side", index)
     is_user = (side < COURSES_ONLY_SHARE) | (side >= COURSES_ONLY_SHARE + INSURER_ONLY_SHARE)
     is_customer = side >= COURSES_ONLY_SHARE
-    crosses = chance.happens(0.06, seed, "people/insurer only joins courses", index) & ~is_user
+    follows = chance.happens(planted, seed, "people/follows group", index)
+    is_user = groups.decided(is_user, tuple(g.is_user for g in groups.GROUPS), group, follows)
+    is_customer = groups.decided(is_customer, tuple(g.is_customer for g in groups.GROUPS), group, follows)
+    crosses = chance.happens(0.06, seed, "people/insurer only joins courses", index) & ~is_user & ~follows
     user_day = _joining_day(seed, "user", index, calendar, late_share=np.where(crosses, 1.0, 0.1))
     customer_day = _joining_day(seed, "customer", index, calendar, late_share=np.full(len(index), 0.08))
     return np.where(is_user | crosses, user_day, NEVER), np.where(is_customer, customer_day, NEVER)

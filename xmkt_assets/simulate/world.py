@@ -27,7 +27,7 @@ Feed: TypeAlias = tuple[str, str]  # (partner, feed)
 
 @dataclass(frozen=True)
 class Parameters:
-    """All a world follows from. Links and effects are multipliers of the stored rules, 0 = none."""
+    """All a world follows from. Links, effects and groups are multipliers of the stored rules, 0 = none."""
 
     people: int = 20_000
     days: int = 120
@@ -35,6 +35,7 @@ class Parameters:
     seed: int = 7
     course_to_insurance_link: float = 1.0
     campaign_effect: float = 1.0
+    planted_groups: float = 0.0
 
     def __post_init__(self) -> None:
         if self.people < 100 or self.days < 10:
@@ -47,6 +48,8 @@ class Parameters:
             )
         if not 0.0 <= self.campaign_effect <= 5.0:
             raise ValueError(f"campaign_effect is {self.campaign_effect}; wanted a number from 0 (no effect) to 5.")
+        if not 0.0 <= self.planted_groups <= 1.0:
+            raise ValueError(f"planted_groups is {self.planted_groups}; wanted a number from 0 (no groups) to 1.")
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,19 @@ def build_world(
     seed: int = 7,
     course_to_insurance_link: float = 1.0,
     campaign_effect: float = 1.0,
+    planted_groups: float = 0.0,
 ) -> World:
     """Two firms and their people over `days` days from `start_on`; the same arguments give the same world.
 
     `course_to_insurance_link` from 0 (a person's courses say nothing of their insurance) to 1 (one set of interests
-    drives both); `campaign_effect` multiplies what campaigns cause. Raises ValueError for numbers out of range.
+    drives both); `campaign_effect` multiplies what campaigns cause; `planted_groups` from 0 (nobody belongs to a group)
+    to 1 (who values what, and which firm knows whom, follows from the group alone: see ``groups``). Raises ValueError
+    for numbers out of range.
     """
-    parameters = Parameters(people, days, start_on, seed, course_to_insurance_link, campaign_effect)
+    parameters = Parameters(people, days, start_on, seed, course_to_insurance_link, campaign_effect, planted_groups)
     calendar = Calendar(start_on, days)
     courses, products = catalogue.make_courses(seed, calendar), catalogue.make_products(calendar)
-    persons = make_people(people, seed=seed, calendar=calendar, link=course_to_insurance_link)
+    persons = make_people(people, seed=seed, calendar=calendar, link=course_to_insurance_link, planted=planted_groups)
     tastes = make_tastes(persons, courses, products)
     orders = course_firm.organic_orders(persons, courses, tastes, seed=seed, calendar=calendar)
     book = insurer_firm.sales_before_start(persons, products, tastes, seed=seed)

@@ -7,8 +7,10 @@ from types import ModuleType
 from typing import Final
 
 from xmkt_assets_tests.benchmarks import (
+    association_rules,
     day_replacement,
     event_log,
+    profile_scale,
     qini,
     raw_loading,
     recommenders,
@@ -20,6 +22,7 @@ from xmkt_assets_tests.benchmarks import (
 from xmkt_assets_tests.benchmarks.measure import machine, table
 
 BENCHMARKS: Final[tuple[ModuleType, ...]] = (
+    association_rules,
     raw_loading,
     day_replacement,
     recommenders,
@@ -29,6 +32,7 @@ BENCHMARKS: Final[tuple[ModuleType, ...]] = (
     refresh_dbt,
     scale_graph,
     scale_day,
+    profile_scale,
 )
 BY_NAME: Final = {module.__name__.rsplit(".", 1)[-1]: module for module in BENCHMARKS}
 

@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from xmkt_assets_tests.benchmarks.measure import Comparison
 from xmkt_assets_tests.benchmarks.scale_data import WORLD_DAYS, World, day_on, feeds, rows_of
 from xmkt_assets_tests.benchmarks.scale_graph import (
-    STAND_INS,
+    FROM_THE_START,
     THREADS,
     bench_folder,
     copy_of,
     cpu_seconds,
     in_order,
     loaded_home,
+    stand_in,
     tell,
 )
 
@@ -153,7 +154,7 @@ def _one_day(work: Path, world: World, *, memory_gib: int) -> Turn:
     from xmkt_assets.audits import run_check
     from xmkt_assets.automation.jobs import of_retraining
     from xmkt_assets.sql_models import load_models
-    from xmkt_assets.warehouse import Equal, Lake, Replace
+    from xmkt_assets.warehouse import Lake
     from xmkt_assets_tests.sql_helper import FOLDER
 
     clock = _Clock(dict.fromkeys(PARTS, 0.0), dict.fromkeys(PARTS, 0.0), {})
@@ -173,14 +174,12 @@ def _one_day(work: Path, world: World, *, memory_gib: int) -> Turn:
             if check.table in tables and check.severity == "warn":
                 with clock.of("checks", check.name):
                     run_check(session, check, days=[day])
+        stand_in(session, FROM_THE_START, day)
         for model in in_order():
             if model.table in later and model.is_snapshot:
                 with clock.of("snapshots", model.table):
                     _make(session, model, day)
-            for table, (after, query) in STAND_INS.items():
-                if after == model.table:
-                    session.stage("stand_in", query, {"day": day})
-                    session.commit([Replace(table, "stand_in", Equal((("as_of_on", day),)))])
+            stand_in(session, model.table, day)
     return Turn(*clock, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -5,7 +5,7 @@ so a second run begins with the graph. Each turn is a process of its own, so tha
 
 Ours: rows are staged, every promise is checked on them, and one transaction publishes them, as the assets do. The peer
 checks nothing and nobody can read while it writes. Event tables go a stretch of days at a time on both sides, snapshots
-are those of the newest day. segments.person_clusters and segments.claim_risk, which Python makes, are stood in for.
+are those of the newest day. Tables of segments that Python makes are stood in for.
 The whole size: ``python -m … scale_graph --scale-graph-events 100000000 --repeats 1``.
 """
 
@@ -22,12 +22,16 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import duckdb
 
+from xmkt_assets.known_tables import known_tables
 from xmkt_assets_tests.benchmarks.measure import Comparison, take_turns
 from xmkt_assets_tests.benchmarks.scale_data import World, chunks, day_on, feeds, write_agreement, write_history
+
+if TYPE_CHECKING:
+    from xmkt_assets.warehouse import Session
 
 SIZES: Final = {"events": 3_000_000, "people": 0, "events_per_day": 274_000, "days_at_once": 30, "memory_gib": 6}
 BAR: Final = 1.2
@@ -35,19 +39,30 @@ MOST_GIB: Final = 8
 THREADS: Final = 2
 LOADED: Final = "loaded"
 SCHEMAS: Final = ("staging", "segments")
-# What Python makes in between: the same rows on both sides, by rule.
-STAND_INS: Final[Mapping[str, tuple[str, str]]] = {
-    "segments.person_clusters": (
+
+
+class StandIn(NamedTuple):
+    """Rows of a table that Python makes: after which model, of whose people, and the columns that are not empty."""
+
+    after: str
+    people: str
+    columns: Mapping[str, str]
+
+
+# By rule, the same rows on both sides. Any other table of segments that Python makes is there and has no rows.
+STAND_INS: Final[Mapping[str, StandIn]] = {
+    "segments.person_clusters": StandIn(
         "segments.person_features",
-        "select as_of_on, person_id, ['high value', 'steady', 'dormant'][cast(1 + hash(person_id) % 3 as bigint)] "
-        "as value_label from segments.person_features where as_of_on = $day",
+        "segments.person_features where as_of_on = $day",
+        {"value_label": "['high value', 'steady', 'dormant'][cast(1 + hash(person_id) % 3 as bigint)]"},
     ),
-    "segments.claim_risk": (
+    "segments.claim_risk": StandIn(
         "segments.risk_examples",
-        "select as_of_on, person_id, 0.05 as claim_risk_share, 'medium' as claim_risk_band "
-        "from segments.risk_examples where as_of_on = $day and has_claim_60d is null",
+        "segments.risk_examples where as_of_on = $day and has_claim_60d is null",
+        {"claim_risk_share": "0.05", "claim_risk_band": "'medium'"},
     ),
 }
+FROM_THE_START: Final = ""
 
 
 def run(sizes: Mapping[str, int], repeats: int) -> list[Comparison]:
@@ -159,6 +174,34 @@ def in_order() -> list[Any]:
     return [model for model in load_models(FOLDER).values() if model.schema in SCHEMAS]
 
 
+def stand_ins(after: str, day: date) -> list[tuple[str, str, dict[str, object] | None]]:
+    """Table, query and its values of all that Python would have made once the model `after` is there;
+    `FROM_THE_START` those that have no rows."""
+    found: list[tuple[str, str, dict[str, object] | None]] = []
+    for table, types in known_tables().items():
+        one = STAND_INS.get(table)
+        if one is not None and one.after == after:
+            shown = {"as_of_on": "as_of_on", "person_id": "person_id", **one.columns}
+            columns = ", ".join(f"cast({shown.get(name, 'null')} as {kind}) as {name}" for name, kind in types.items())
+            found.append((table, f"select {columns} from {one.people}", {"day": day}))
+        elif one is None and after == FROM_THE_START and table.startswith("segments."):
+            columns = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in types.items())
+            found.append((table, f"select {columns} where false", None))
+    return found
+
+
+def stand_in(session: "Session", after: str, day: date) -> None:
+    """The same into the lake, in one commit."""
+    from xmkt_assets.warehouse import Equal, Replace
+
+    changes = []
+    for i, (table, query, values) in enumerate(stand_ins(after, day)):
+        session.stage(f"stand_in_{i}", query, values)
+        changes.append(Replace(table, f"stand_in_{i}", Equal((("as_of_on", day),))))
+    if changes:
+        session.commit(changes)
+
+
 def window(model: Any, first: date, last: date) -> dict[str, object]:
     bounds = {"start": datetime.combine(first, clock()), "end": datetime.combine(last + timedelta(days=1), clock())}
     return {name: value for name, value in bounds.items() if name in model.parameters}
@@ -178,14 +221,15 @@ def _ours(folder: Path, work: Path, world: World, *, days_at_once: int, memory_g
     from xmkt_assets.promises import STAGED, audit
     from xmkt_assets.sql_assets import _publish as publish
     from xmkt_assets.sql_assets import stage
-    from xmkt_assets.warehouse import Equal, Lake, Replace
+    from xmkt_assets.warehouse import Lake
 
     lake = Lake(work, threads=THREADS, memory_limit=f"{memory_gib}GiB")
     parts = dict.fromkeys(("stage", "audit", "publish"), 0.0)
     with lake.session() as session:
+        stand_in(session, FROM_THE_START, world.last_on)
         for model in in_order():
             started, used, before = time.perf_counter(), cpu_seconds(), dict(parts)
-            for days in _stretches(model, world, days_at_once):
+            for days in days_of(model, world, days_at_once):
                 with _timed(parts, "stage"):
                     stage(session, model, days)
                 with _timed(parts, "audit"):
@@ -194,16 +238,13 @@ def _ours(folder: Path, work: Path, world: World, *, days_at_once: int, memory_g
                 with _timed(parts, "publish"):
                     publish(session, model, days)
                 session.connection.execute(f"drop table if exists {STAGED}")
-            for table, (after, query) in STAND_INS.items():
-                if after == model.table:
-                    session.stage("stand_in", query, {"day": world.last_on})
-                    session.commit([Replace(table, "stand_in", Equal((("as_of_on", world.last_on),)))])
+            stand_in(session, model.table, world.last_on)
             spent = ", ".join(f"{part} {parts[part] - before[part]:.1f}" for part in parts)
             tell(f"ours {model.table}: {_since(started, used)}; {spent}")
     return {"parts": parts}
 
 
-def _stretches(model: Any, world: World, days_at_once: int) -> Iterator[list[date]]:
+def days_of(model: Any, world: World, days_at_once: int) -> Iterator[list[date]]:
     """The days of each stretch: none for a whole table, the newest for a snapshot, all in turn for events."""
     if model.kind != "partition":
         yield []
@@ -220,16 +261,17 @@ def _peer(folder: Path, work: Path, world: World, *, days_at_once: int, memory_g
         native.execute("set TimeZone = 'UTC'")
         write_agreement(native)
         native.execute("create schema segments")
+        for table, query, _ in stand_ins(FROM_THE_START, world.last_on):
+            native.execute(f"create table {table} as {query}")
         for model in in_order():
             started, used = time.perf_counter(), cpu_seconds()
-            for i, days in enumerate(_stretches(model, world, days_at_once)):
+            for i, days in enumerate(days_of(model, world, days_at_once)):
                 kind = "view" if model.kind == "view" else "table"
                 values = window(model, days[0], days[-1]) if days else {}
                 begin = f"insert into {model.table} by name" if i else f"create {kind} {model.table} as"
                 native.execute(f"{begin} {model.sql}", values or None)
-            for table, (after, query) in STAND_INS.items():
-                if after == model.table:
-                    native.execute(f"create table {table} as {query}", {"day": world.last_on})
+            for table, query, values_of_day in stand_ins(model.table, world.last_on):
+                native.execute(f"create table {table} as {query}", values_of_day)
             tell(f"peer {model.table}: {_since(started, used)}")
     return {}
 

@@ -209,14 +209,27 @@ MADE_BY_HAND: Final = {
     "segments.claim_risk": f"""
         select date '{AS_OF}' as as_of_on, person_id, case when k % 5 <> 0 then 1.0 / k end as claim_risk_share,
             case when k % 5 <> 0 then 'low' else 'unknown' end as claim_risk_band, 'glm' as model,
-            case when k % 5 = 0 then 'no policy' end as reason, 1 as model_version
+            'because' as why, case when k % 5 = 0 then 'no policy' end as reason, 1 as model_version
+        from (select person_id, row_number() over (order by person_id) as k from staging.people)""",
+    "segments.review_sentiment": f"""
+        select date '{AS_OF}' as as_of_on, 'r' || k as review_id, person_id,
+            case when k % 5 <> 0 then 1.0 / k end as sentiment_share,
+            case when k % 5 = 0 then 'no text' end as reason, 1 as model_version
         from (select person_id, row_number() over (order by person_id) as k from staging.people)""",
     "segments.person_clusters": f"""
-        select date '{AS_OF}' as as_of_on, person_id, case when k % 9 <> 0 then k % 4 end as cluster,
-            case k % 4 when 0 then 'dormant' when 1 then 'newcomer' else 'steady' end as value_label,
+        select date '{AS_OF}' - cast(d as integer) as as_of_on, person_id,
+            case when k % 9 <> 0 then k % 4 end as cluster,
+            case (k + d) % 4 when 0 then 'dormant' when 1 then 'newcomer' else 'steady' end as value_label,
             case when k % 9 = 0 then 'too new' end as reason, 1 as model_version
-        from (select person_id, row_number() over (order by person_id) as k from staging.people)""",
+        from (select person_id, row_number() over (order by person_id) as k from staging.people)
+        cross join (values (0), (7)) as e(d)
+        where k % 11 <> d""",
 }
+for _target in ("claim_risk", "lapse_risk", "course_purchase", "product_purchase"):
+    MADE_BY_HAND[f"segments.{_target}_comparison"] = f"""
+        select date '{AS_OF}' as as_of_on, '{_target}' as target, 'cart' as candidate, metric, 0.7::double as value,
+            0.6::double as low, 0.8::double as high, metric = 'auc' as is_chosen
+        from (select unnest(['auc', 'brier', 'log_loss']) as metric)"""
 for _target in ("course", "product"):
     MADE_BY_HAND[f"recommenders.{_target}_leaderboard"] = f"""
         select date '{AS_OF}' - cast(d as integer) as as_of_on, '{_target}' as target, model, metric, compared_with,

@@ -1,6 +1,7 @@
 """What every Python asset of segments does alike: its MLflow run, the columns of a snapshot, what its page says first.
 Wiring only."""
 
+import pickle
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
@@ -10,9 +11,33 @@ import polars as pl
 
 from xmkt_assets.resources import Tracking
 from xmkt_assets.segments.intervals import Interval
+from xmkt_assets.segments.standing import STANDING_TAGS, StandingModel
 from xmkt_assets.tracking import TrackedRun
 
 EXPERIMENT: Final = "segments"
+
+
+def standing(context: dg.AssetExecutionContext, tracking: Tracking, name: str) -> tuple[StandingModel, int] | None:
+    """The model to use instead of a new one, with its version; None = fit one.
+
+    Only in a run tagged `xmkt/models = standing`: the newest version trained as of a day not later than the partition.
+    """
+    if not STANDING_TAGS.items() <= context.run.tags.items():
+        return None
+    version = tracking.newest(name, until=date.fromisoformat(context.partition_key))
+    if version is None:
+        context.log.info(f"{name} has no version up to {context.partition_key}: it is fitted.")
+        return None
+    try:
+        found = tracking.load(name, version)
+    except (OSError, AttributeError, ImportError, pickle.UnpicklingError) as error:
+        # gone with an erasure (ModelGoneError), or of classes that the code no longer has
+        context.log.warning(f"{name} {version} cannot be loaded and is fitted anew: {error}")
+        return None
+    if not isinstance(found, StandingModel):
+        context.log.warning(f"{name} {version} is a {type(found).__name__}, no StandingModel: it is fitted anew.")
+        return None
+    return found, version
 
 
 def register(
