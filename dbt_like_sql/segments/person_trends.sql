@@ -132,7 +132,7 @@ joined as (
         v.evening_visits,
         coalesce(r.active_days, 0) as active_days,
         r.gap_variation,
-        case when r.active_days >= 2 then r.days / (r.active_days - 1) end as mean_gap_days,
+        case when r.active_days >= 2 then r.days / nullif(r.active_days - 1, 0) end as mean_gap_days,
         coalesce(o.first_fen, 0) as first_fen,
         coalesce(o.middle_fen, 0) as middle_fen,
         coalesce(o.last_fen, 0) as last_fen,
@@ -155,7 +155,7 @@ select
     cast(middle_visits as bigint) as visit_middle_28d_count, -- Visits in the 28 days after these @not_null
     cast(last_visits as bigint) as visit_last_28d_count, -- Visits in the last 28 days @not_null
     cast(
-        case when last_visits + first_visits = 0 then 0 else (last_visits - first_visits) / (last_visits + first_visits) end
+        coalesce((last_visits - first_visits) / nullif(last_visits + first_visits, 0), 0)
         as double
     ) as visit_trend_ratio, -- Change of visits from the first to the last 28 days, -1 to 1, by the rule above @not_null
     cast(slope_per_week as double) as visit_slope_per_week, -- Visits more per week with each week, least squares over the 12 weeks @not_null
@@ -163,20 +163,20 @@ select
     cast(active_days as bigint) as active_day_count, -- Days with a visit (China time) @not_null
     cast(mean_gap_days as double) as mean_gap_days, -- Mean days from one active day to the next; empty under two active days
     cast(gap_variation as double) as gap_variation, -- Regularity: standard deviation of these gaps by their mean, 0 = like a clock; empty under three active days
-    cast(weekend_visits / visits as double) as weekend_visit_share, -- Part of the visits on a Saturday or Sunday (China time); empty = no visit
-    cast(evening_visits / visits as double) as evening_visit_share, -- Part of the visits from 18:00 to midnight (China time); empty = no visit
+    cast(weekend_visits / nullif(visits, 0) as double) as weekend_visit_share, -- Part of the visits on a Saturday or Sunday (China time); empty = no visit
+    cast(evening_visits / nullif(visits, 0) as double) as evening_visit_share, -- Part of the visits from 18:00 to midnight (China time); empty = no visit
     cast(first_dwell_seconds as bigint) as dwell_first_28d_seconds, -- Time spent in visits of the first 28 days @not_null
     cast(middle_dwell_seconds as bigint) as dwell_middle_28d_seconds, -- Time spent in visits of the 28 days after these @not_null
     cast(last_dwell_seconds as bigint) as dwell_last_28d_seconds, -- Time spent in visits of the last 28 days @not_null
     cast(
-        case when last_dwell_seconds + first_dwell_seconds = 0 then 0 else (last_dwell_seconds - first_dwell_seconds) / (last_dwell_seconds + first_dwell_seconds) end
+        coalesce((last_dwell_seconds - first_dwell_seconds) / nullif(last_dwell_seconds + first_dwell_seconds, 0), 0)
         as double
     ) as dwell_trend_ratio, -- Change of the time spent, -1 to 1, by the rule above @not_null
     cast(first_fen as bigint) as paid_first_28d_fen, -- Paid for courses in the first 28 days, refunds left out @not_null
     cast(middle_fen as bigint) as paid_middle_28d_fen, -- Paid for courses in the 28 days after these @not_null
     cast(last_fen as bigint) as paid_last_28d_fen, -- Paid for courses in the last 28 days @not_null
     cast(
-        case when last_fen + first_fen = 0 then 0 else (last_fen - first_fen) / (last_fen + first_fen) end
+        coalesce((last_fen - first_fen) / nullif(last_fen + first_fen, 0), 0)
         as double
     ) as paid_trend_ratio, -- Change of what was paid for courses, -1 to 1, by the rule above @not_null
     cast(first_premium_fen as bigint) as premium_first_28d_fen, -- Premiums of terms begun in the first 28 days; empty where the insurer shares none

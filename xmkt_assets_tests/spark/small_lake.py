@@ -62,11 +62,20 @@ def small_lake() -> duckdb.DuckDBPyConnection:
         con.execute(f"create schema {schema}")
     _create_feeds(con)
     _create_terms(con)
-    for model in models.values():
+    for model in _of_python_last(models):
         for table in sorted((model.reads & MADE_BY_HAND.keys()) - set(tables(con))):
             con.execute(f"create table {table} as {MADE_BY_HAND[table]}")
         _create(con, model)
     return con
+
+
+def _of_python_last(models: dict[str, SqlModel]) -> list[SqlModel]:
+    """Upstream first, and what reads Python's tables after all others: those are made of staging.people."""
+    late: set[str] = set()
+    for table, model in models.items():
+        if model.reads & (MADE_BY_HAND.keys() | late):
+            late.add(table)
+    return sorted(models.values(), key=lambda model: model.table in late)
 
 
 def tables(con: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
@@ -220,11 +229,25 @@ MADE_BY_HAND: Final = {
         select date '{AS_OF}' - cast(d as integer) as as_of_on, person_id,
             case when k % 9 <> 0 then k % 4 end as cluster,
             case (k + d) % 4 when 0 then 'dormant' when 1 then 'newcomer' else 'steady' end as value_label,
+            case when k % 9 <> 0 then 'pays much' end as why,
             case when k % 9 = 0 then 'too new' end as reason, 1 as model_version
         from (select person_id, row_number() over (order by person_id) as k from staging.people)
         cross join (values (0), (7)) as e(d)
         where k % 11 <> d""",
 }
+for _target in ("lapse_risk", "course_purchase", "product_purchase"):
+    MADE_BY_HAND[f"segments.{_target}"] = f"""
+        select date '{AS_OF}' as as_of_on, person_id, case when k % 5 <> 0 then 1.0 / k end as {_target}_share,
+            case when k % 5 <> 0 then 'low' else 'unknown' end as {_target}_band, 'cart' as model,
+            case when k % 5 <> 0 then 'because' end as why, case when k % 5 = 0 then 'too few' end as reason,
+            1 as model_version
+        from (select person_id, row_number() over (order by person_id) as k from staging.people)
+        where k % 4 <> 0"""
+MADE_BY_HAND["segments.next_interest"] = f"""
+    select date '{AS_OF}' as as_of_on, person_id, n as rank, '健康' as topic, 0.5::double / n as share, 'so' as why
+    from (select person_id, row_number() over (order by person_id) as k from staging.people)
+    cross join (values (1), (2)) as r(n)
+    where k % 3 <> 0"""
 for _target in ("claim_risk", "lapse_risk", "course_purchase", "product_purchase"):
     MADE_BY_HAND[f"segments.{_target}_comparison"] = f"""
         select date '{AS_OF}' as as_of_on, '{_target}' as target, 'cart' as candidate, metric, 0.7::double as value,
